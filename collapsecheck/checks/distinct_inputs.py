@@ -1,0 +1,44 @@
+"""Repeated inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from collapsecheck import testing
+from collapsecheck.checks import Check, Finding, Level
+
+if TYPE_CHECKING:
+    from collapsecheck.observe import Observations
+
+
+class DistinctInputs(Check):
+    """Inputs that repeat: equal inputs have equal embeddings, and the model is not to blame for that.
+
+    Measures: the share of inputs, as the model receives them, that repeat an earlier one.
+    Healthy: 0.
+    Fails: above 10 % (note); the verdict points at the data first when more than half repeat.
+    Usual reasons: an index or a closed-over variable that never moves, a cached file, preprocessing that wipes
+    out the differences, a data set with copies.
+    """
+
+    thresholds = {"note": 0.1}
+    HEALTHY = testing.power_law
+
+    @staticmethod
+    def COLLAPSED() -> Observations:  # noqa: N802 - the contract's name
+        """One input, again and again."""
+        import numpy as np
+
+        return testing.observed(np.ones((100, 8)), inputs=np.ones((100, 4), np.float32))
+
+    def run(self, seen: Observations) -> Iterator[Finding]:
+        """Count repeats among the inputs."""
+        distinct, counted = seen.measure("distinct_inputs").value, seen.embeddings.rows_seen
+        repeated = 1 - distinct / max(counted, 1)
+        message = f"{distinct:.0f} distinct inputs among {counted}"
+        shared = {"value": repeated, "threshold": self.limits["note"]}
+        if repeated > self.limits["note"] and counted > 1:
+            yield self.failed(Level.NOTE, message, evidence={"distinct_inputs": distinct}, **shared)
+        else:
+            yield self.passed(message, **shared)

@@ -1,0 +1,126 @@
+"""Arrays out of .npy, .npz and .pt files; nothing in a file is ever executed."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from collapsecheck.errors import NotMeasuredError, UsageError, printable
+
+Array = NDArray[Any] | torch.Tensor
+
+SUFFIXES = (".npy", ".npz", ".pt")
+INPUT_KEYS = ("inputs", "x", "X", "data", "images", "embeddings", "arr_0")
+LABEL_KEYS = ("labels", "y", "targets")
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Return the arrays of a file by name; a bare array is called `""`, a pair is called inputs and labels.
+
+    A .npy file and a .pt file of the zip format are mapped into memory, not read.
+
+    Raises
+    ------
+    UsageError
+        If the file holds pickled objects or anything but arrays.
+    NotMeasuredError
+        If the file is empty, damaged or too large for the memory.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+        if not start:
+            raise NotMeasuredError(f"{_shown(path)}: the file is empty")
+        if start.startswith(b"version https://git-lfs"):
+            raise NotMeasuredError(f"{_shown(path)}: a Git LFS pointer, not the data; run `git lfs pull`")
+        return _read_torch(path) if path.suffix.lower() == ".pt" else _read_numpy(path, start)
+    except OSError as error:
+        raise UsageError(f"{_shown(path)}: cannot be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise NotMeasuredError(f"{_shown(path)}: does not fit into memory; save it as .npy") from error
+
+
+def pick(arrays: Mapping[str, Array], keys: Sequence[str]) -> Array | None:
+    """Return the array with the first of these names; a bare array and an only one have every name."""
+    if len(arrays) == 1:
+        (name,) = arrays
+        return arrays[name] if name in {*keys, ""} or name not in {*INPUT_KEYS, *LABEL_KEYS} else None
+    return next((arrays[key] for key in keys if key in arrays), None)
+
+
+def _read_numpy(path: Path, start: bytes) -> dict[str, Array]:
+    if not start.startswith((b"\x93NUMPY", b"PK\x03\x04")):
+        refused = "a pickle, which is never loaded" if start.startswith(b"\x80") else "not a NumPy file"
+        raise UsageError(f"{_shown(path)}: {refused}; save a plain array with numpy.save")
+    try:
+        if start.startswith(b"\x93NUMPY"):
+            try:
+                return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
+            except ValueError:  # an array without rows cannot be mapped; a damaged one fails here again
+                return {"": np.load(path, allow_pickle=False)}
+        with np.load(path, allow_pickle=False) as file:
+            known = [name for name in file.files if name in {*INPUT_KEYS, *LABEL_KEYS}]
+            return {name: file[name] for name in (file.files if len(file.files) == 1 else known)}
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        if "allow_pickle" in str(error):
+            raise UsageError(
+                f"{_shown(path)}: holds pickled Python objects, which are never loaded; "
+                "save a plain array, for example of dtype float32"
+            ) from error
+        raise NotMeasuredError(f"{_shown(path)}: damaged NumPy file: {printable(str(error))}") from error
+
+
+def _read_torch(path: Path) -> dict[str, Array]:
+    try:
+        mapped = zipfile.is_zipfile(path)
+        held = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # the unpickler raises nearly anything on foreign or damaged bytes
+        raise UsageError(
+            f"{_shown(path)}: damaged, or it holds more than tensors, which is never loaded; "
+            "save with torch.save(tensor, path)"
+        ) from error
+    if isinstance(held, torch.Tensor):
+        return {"": _plain(path, held)}
+    if (
+        isinstance(held, (tuple, list))
+        and len(held) == 2
+        and all(isinstance(part, torch.Tensor) for part in held)
+    ):
+        return {"inputs": _plain(path, held[0]), "labels": _plain(path, held[1])}
+    if isinstance(held, dict):
+        named = {str(key): part for key, part in held.items() if isinstance(part, torch.Tensor)}
+        known = {
+            key: part for key, part in named.items() if len(held) == 1 or key in {*INPUT_KEYS, *LABEL_KEYS}
+        }
+        if known:
+            return {key: _plain(path, part) for key, part in known.items()}
+    raise UsageError(
+        f"{_shown(path)}: holds neither a tensor nor a pair nor a dict with one of {', '.join(INPUT_KEYS)}; "
+        "is it a checkpoint? The model comes first, then the data"
+    )
+
+
+def _plain(path: Path, tensor: torch.Tensor) -> torch.Tensor:
+    if (
+        tensor.layout != torch.strided
+        or tensor.device.type != "cpu"
+        or tensor.is_quantized
+        or tensor.is_complex()
+    ):
+        raise UsageError(
+            f"{_shown(path)}: only dense tensors of real numbers can be read, not {tensor.dtype}"
+        )
+    tensor = tensor.detach()
+    if tensor.dtype in {torch.uint16, torch.uint32, torch.uint64}:  # torch can hardly index these
+        return tensor.to(torch.int64)
+    return tensor if tensor.dtype.itemsize > 1 or not tensor.is_floating_point() else tensor.to(torch.float32)
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))

@@ -1,0 +1,85 @@
+"""Reads the items of one batch; as this runs in worker processes, errors are returned as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from collapsecheck.datasets.kinds import Items, Rows, UnreadableItemError
+from collapsecheck.datasets.transform import Preprocessing
+from collapsecheck.errors import UsageError, printable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What came of one batch: the items read, their inputs (None without any), and what failed.
+
+    `problem` is an error of the whole scan. As an exception it would arrive from a worker process with that
+    process's traceback as its message.
+    """
+
+    items: list[int]
+    inputs: torch.Tensor | None
+    failures: list[tuple[int, str]]
+    problem: str | None = None
+
+    def pin_memory(self) -> Loaded:
+        """Copy the inputs to page-locked memory; torch's DataLoader calls this."""
+        return self if self.inputs is None else replace(self, inputs=self.inputs.pin_memory())
+
+
+class Loader(Dataset[Loaded]):
+    """A torch data set whose items are whole batches, so that one bad item does not spoil the others."""
+
+    def __init__(self, items: Items, preprocessing: Preprocessing) -> None:
+        self.items = items
+        self.preprocessing = preprocessing
+
+    def __getitem__(self, chosen: list[int]) -> Loaded:
+        """Read and prepare these items."""
+        try:
+            if isinstance(self.items, Rows) and self.preprocessing.transform is None:
+                inputs = self.preprocessing.rows(self.items.rows(chosen))
+                return Loaded(items=chosen, inputs=inputs, failures=[])
+            return self._one_by_one(chosen)
+        except UsageError as error:
+            return Loaded(items=[], inputs=None, failures=[], problem=str(error))
+
+    def unequal(self, item: int, shape: torch.Size, other: int, other_shape: torch.Size) -> str:
+        """Say that two items do not fit into one batch, and what to do."""
+        first, second = printable(self.items.names[item]), printable(self.items.names[other])
+        if self.preprocessing.transform is not None:
+            return (
+                f"the transform makes tensors of different shapes: {list(shape)} of {first}, "
+                f"{list(other_shape)} of {second}"
+            )
+        return (
+            f"images differ in size: {first} has {shape[-1]}×{shape[-2]} pixels, {second} has "
+            f"{other_shape[-1]}×{other_shape[-2]}; give them one with --size N"
+        )
+
+    def _one_by_one(self, chosen: list[int]) -> Loaded:
+        failures: list[tuple[int, str]] = []
+        read: dict[int, torch.Tensor] = {}
+        for item in chosen:
+            try:
+                read[item] = self.preprocessing.item(self.items.read(item))
+            except UnreadableItemError as error:
+                failures.append((item, str(error)))
+            except UsageError as error:
+                raise UsageError(f"{printable(self.items.names[item])}: {error}") from error
+        if not read:
+            return Loaded(items=[], inputs=None, failures=failures)
+        first = next(iter(read))
+        for item, tensor in read.items():
+            if tensor.shape != read[first].shape:
+                raise UsageError(self.unequal(first, read[first].shape, item, tensor.shape))
+        return Loaded(items=list(read), inputs=torch.stack(list(read.values())), failures=failures)
+
+
+def unchanged(loaded: Any) -> Any:
+    """Stand in for torch's collate function: a batch is already one."""
+    return loaded

@@ -1,0 +1,18 @@
+"""What a model says about the input that it takes; the preprocessing follows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInput:
+    """What is known about the input of a model.
+
+    `channels` is the number of input channels of the first convolution (None without one), `token_ids` is
+    true where the first layer looks up embeddings, `arch_name` is the torchvision name, if it has one.
+    """
+
+    channels: int | None
+    token_ids: bool
+    arch_name: str | None

@@ -1,0 +1,33 @@
+"""A seeded, class-stratified choice of items."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collapsecheck.errors import UsageError
+
+
+def choose_items(
+    count: int, labels: NDArray[np.int64] | None, max_samples: int | None, seed: int
+) -> NDArray[np.int64]:
+    """Return the numbers of at most `max_samples` of `count` items, ascending.
+
+    Each class keeps its share, and at least one item if there is room for all classes. A larger
+    `max_samples` with the same seed takes the same items and more.
+    """
+    if max_samples is not None and max_samples < 1:
+        raise UsageError("--max-samples must be at least 1")
+    if max_samples is None or max_samples >= count:
+        return np.arange(count, dtype=np.int64)
+    order = np.random.default_rng(seed).permutation(count)
+    if labels is not None:
+        # The r-th of m items of a class stands at r / m: below any level lies that part of every class.
+        shuffled = labels[order]
+        by_class = np.argsort(shuffled, kind="stable")
+        sizes = np.bincount(shuffled)
+        rank = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        level = np.empty(count)
+        level[by_class] = rank / np.repeat(sizes, sizes)
+        order = order[np.argsort(level, kind="stable")]
+    return np.sort(order[:max_samples]).astype(np.int64)

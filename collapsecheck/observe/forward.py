@@ -1,0 +1,151 @@
+"""One forward pass over all batches: on any device, in any precision, and never out of memory for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from collapsecheck.errors import NotMeasuredError, UsageError
+from collapsecheck.observe.inputs import InputSummary
+from collapsecheck.observe.summary import EmbeddingSummary
+from collapsecheck.statistics.spread import EPSILON
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class EmbeddingReader(Protocol):
+    """What `models.readout.Readout` offers: a batch in, embeddings [n, D] out, while attached."""
+
+    def attached(self) -> AbstractContextManager[Any]:
+        """Put hooks in place, and remove them at the end."""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Embeddings [n, D] of a batch."""
+
+
+class InputBatch(Protocol):
+    """What `datasets.Batches` yields."""
+
+    indices: Tensor
+    inputs: Tensor
+    labels: Tensor | None
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA, then MPS, then the CPU; anything else must exist."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name} is not usable here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on whichever device."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+    )
+
+
+class Forward:
+    """Runs a model over batches in portions that fit into memory.
+
+    When a portion does not fit, its length is halved and the same rows are tried again: no row is lost or
+    repeated, and later batches start with the length that worked.
+    """
+
+    def __init__(self, reader: EmbeddingReader, device: torch.device, precision: str = "fp32") -> None:
+        self.reader = reader
+        self.device = device
+        self.precision = precision
+        self.portion: int | None = None  # rows at a time; None: the whole batch
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Embeddings [n, D] of a batch, on the device."""
+        rows: list[Tensor] = []
+        start = 0
+        while start < len(inputs):
+            length = min(self.portion or len(inputs), len(inputs) - start)
+            try:
+                rows.append(self._run(inputs[start : start + length]))
+                start += length
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                if length == 1:
+                    raise NotMeasuredError(
+                        f"out of memory on {self.device} even for a single item; "
+                        "try --device cpu, --precision bf16 or a smaller --size"
+                    ) from error
+                self.portion = length // 2
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+    def _run(self, inputs: Tensor) -> Tensor:
+        cast = (
+            torch.autocast(self.device.type, dtype=AUTOCAST[self.precision])
+            if self.precision in AUTOCAST
+            else nullcontext()
+        )
+        with torch.inference_mode(), cast:
+            return self.reader(inputs.to(self.device, non_blocking=True))
+
+    def dtype_of(self, rows: Tensor) -> str:
+        """The coarsest dtype the embeddings went through: it sets the rounding floor."""
+        names = [str(rows.dtype).removeprefix("torch.")]
+        if self.precision in AUTOCAST:
+            names.append(str(AUTOCAST[self.precision]).removeprefix("torch."))
+        return max(names, key=lambda name: EPSILON.get(name, 0.0))
+
+
+def extract(
+    forward: Forward,
+    batches: Iterable[InputBatch],
+    *,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda rows: None,
+) -> tuple[EmbeddingSummary, InputSummary]:
+    """Sums over all embeddings and inputs, in one pass.
+
+    Parameters
+    ----------
+    advance : called with the number of rows done, after each batch.
+
+    Raises
+    ------
+    NotMeasuredError
+        When there is not a single readable item.
+    """
+    summary: EmbeddingSummary | None = None
+    inputs = InputSummary(seed=seed)
+    with forward.reader.attached():
+        for batch in batches:
+            indices = batch.indices.numpy()
+            rows = forward(batch.inputs)
+            if summary is None:
+                summary = EmbeddingSummary(rows.shape[1], seed=seed)
+                summary.dtype = forward.dtype_of(rows)
+            inputs.update(batch.inputs.numpy(), indices)
+            # On CUDA the products stay on the device; MPS has no float64.
+            rows = rows if rows.device.type == "cuda" else rows.cpu()
+            labels = None if batch.labels is None else batch.labels.numpy()
+            summary.update(rows if rows.device.type == "cuda" else _numpy(rows), indices, labels)
+            advance(len(indices))
+    if summary is None:
+        raise NotMeasuredError("not a single item could be read: nothing was measured")
+    summary.flush()
+    return summary, inputs
+
+
+def _numpy(rows: Tensor) -> Any:
+    return (rows if rows.dtype.itemsize >= 4 else rows.float()).numpy()

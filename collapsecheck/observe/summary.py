@@ -1,0 +1,198 @@
+"""Everything collapsecheck remembers of the embeddings it has seen: bounded, exact, mergeable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collapsecheck.statistics.blocks import BLOCKS, BlockedMoments, blocks_of
+from collapsecheck.statistics.distinct import DistinctRows, DistinctValues
+from collapsecheck.statistics.hashing import bit_patterns, hash_rows, hash_values, priorities
+from collapsecheck.statistics.moments import squared_lengths
+from collapsecheck.statistics.reservoir import Reservoir
+
+SAMPLE_ROWS = 2048  # for everything that needs pairs: 2048² distances take a fraction of a second
+NORM_ROWS = 65_536  # norms are exact up to here, then from a sample of this size
+# Rows are taken in together, so that each of the 16 blocks gets a matrix product worth the name.
+BUFFER_ROWS = 16_384
+BUFFER_VALUES = 8_388_608
+LISTED_ROWS = 20  # non-finite rows named in reports
+
+
+@dataclass(slots=True)
+class EmbeddingSummary:
+    """Mergeable sums over all embeddings seen: raw rows, unit rows, hashes, norms and a reservoir sample.
+
+    Results do not depend on the batch size, the order of the rows or on how they were sharded, provided each
+    row keeps its item number (`indices`). Rows with NaN or Inf are counted, listed and left out; zero rows are
+    counted and left out of the unit rows, since they have no direction.
+
+    Parameters
+    ----------
+    dimension : D, length of a row.
+    seed : chooses the sample and the blocks of the jackknife.
+    """
+
+    dimension: int
+    seed: int = 0
+    rows_seen: int = 0
+    dtype: str = "float32"  # the coarsest dtype rows came in: sets the rounding floor
+    non_finite: int = 0
+    non_finite_rows: list[int] = field(default_factory=list)
+    zero_rows: int = 0
+    raw: BlockedMoments = field(init=False)
+    unit: BlockedMoments = field(init=False)
+    minimum: NDArray[np.float64] = field(init=False)
+    maximum: NDArray[np.float64] = field(init=False)
+    distinct_rows: DistinctRows = field(default_factory=DistinctRows)
+    distinct_values: DistinctValues = field(init=False)
+    norms: Reservoir = field(default_factory=lambda: Reservoir(NORM_ROWS))
+    sample: Reservoir = field(default_factory=lambda: Reservoir(SAMPLE_ROWS))
+    pending: list[tuple[Any, NDArray[np.int64], NDArray[np.int64] | None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.raw = BlockedMoments(self.dimension)
+        self.unit = BlockedMoments(self.dimension)
+        self.minimum = np.full(self.dimension, np.inf)
+        self.maximum = np.full(self.dimension, -np.inf)
+        self.distinct_values = DistinctValues(self.dimension)
+
+    def update(
+        self,
+        rows: Any,
+        indices: NDArray[np.int64] | None = None,
+        labels: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Take in rows [m, D]: a numpy array, or a tensor on any device.
+
+        Parameters
+        ----------
+        indices : item numbers [m]; by default the rows are numbered as they come.
+        labels : class numbers [m], −1 for unknown; either always or never given.
+        """
+        if rows.ndim != 2 or rows.shape[1] != self.dimension:
+            raise ValueError(f"expected rows [n, {self.dimension}], got shape {tuple(rows.shape)}")
+        if indices is None:
+            indices = np.arange(self.rows_seen, self.rows_seen + len(rows))
+        self.rows_seen += len(rows)
+        enough = min(BUFFER_ROWS, max(BUFFER_VALUES // self.dimension, 1024))
+        for start in range(0, len(rows), enough):
+            part = slice(start, start + enough)
+            self.pending.append((rows[part], indices[part], None if labels is None else labels[part]))
+            if sum(len(held) for held, _, _ in self.pending) >= enough:
+                self.flush()
+
+    def flush(self) -> None:
+        """Take the buffered rows into the sums; called by every read-out."""
+        if not self.pending:
+            return
+        held, indices, labels = zip(*self.pending, strict=True)
+        self.pending = []
+        rows = _joined(held)
+        host = _on_host(rows)
+        index = np.concatenate(indices)
+        label = None if labels[0] is None else np.concatenate([part for part in labels if part is not None])
+        finite = np.isfinite(host).all(axis=1)
+        if not finite.all():
+            self.non_finite += int((~finite).sum())
+            self.non_finite_rows = sorted([*self.non_finite_rows, *index[~finite].tolist()])[:LISTED_ROWS]
+            rows, host, index = rows[_mask(finite, rows)], host[finite], index[finite]
+            label = None if label is None else label[finite]
+        if len(host):
+            self._take(rows, host, index, label)
+
+    def _take(
+        self, rows: Any, host: NDArray[np.generic], index: NDArray[np.int64], label: NDArray[np.int64] | None
+    ) -> None:
+        rank = priorities(index, self.seed)
+        columns = {"rows": host, "index": index}
+        if label is not None:
+            columns["labels"] = label
+        self._take_values(host)
+        norms = self._take_moments(rows, (rank % np.uint64(BLOCKS)).astype(np.intp))
+        self.sample.offer(rank, **columns)
+        self.norms.offer(rank, norms=norms)
+        self.zero_rows += int((norms == 0).sum())
+
+    def _take_values(self, host: NDArray[np.generic]) -> None:
+        words = bit_patterns(host)
+        self.distinct_rows.add(hash_rows(words))
+        self.distinct_values.add(hash_values(words))
+        np.minimum(self.minimum, host.min(0), out=self.minimum)
+        np.maximum(self.maximum, host.max(0), out=self.maximum)
+
+    def _take_moments(self, rows: Any, block_ids: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Take rows into the raw and the unit sums; returns their norms [m]."""
+        norms = np.empty(len(rows))
+        for block, chosen in enumerate(blocks_of(block_ids)):
+            exact = _double(rows[_mask(chosen, rows)])
+            lengths = squared_lengths(exact) ** 0.5
+            norms[chosen] = _on_host(lengths)
+            self.raw.add(exact, block)
+            alive = lengths > 0
+            if not bool(alive.all()):
+                exact, lengths = exact[alive], lengths[alive]
+            self.unit.add(exact * (1 / lengths)[:, None], block)
+        return norms
+
+    def merge(self, other: EmbeddingSummary) -> None:
+        """Take in everything another summary of the same dimension and seed has seen."""
+        if (self.dimension, self.seed) != (other.dimension, other.seed):
+            raise ValueError(
+                f"cannot merge summaries of {self.dimension} and {other.dimension} dimensions "
+                f"(seeds {self.seed} and {other.seed})"
+            )
+        self.flush()
+        other.flush()
+        self.rows_seen += other.rows_seen
+        self.non_finite += other.non_finite
+        self.non_finite_rows = sorted([*self.non_finite_rows, *other.non_finite_rows])[:LISTED_ROWS]
+        self.zero_rows += other.zero_rows
+        self.raw.merge(other.raw.on_host())
+        self.unit.merge(other.unit.on_host())
+        self.minimum = np.minimum(self.minimum, other.minimum)
+        self.maximum = np.maximum(self.maximum, other.maximum)
+        self.distinct_rows.merge(other.distinct_rows)
+        self.distinct_values.merge(other.distinct_values)
+        self.norms.merge(other.norms)
+        self.sample.merge(other.sample)
+
+    @property
+    def rows(self) -> int:
+        """Number of finite rows."""
+        return self.rows_seen - self.non_finite
+
+
+def _joined(parts: tuple[Any, ...]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    import torch
+
+    return torch.cat(parts)
+
+
+def _on_host(rows: Any) -> NDArray[Any]:
+    """Rows as a numpy array of float32 or float64 (types that numpy lacks, such as bfloat16, widen exactly)."""
+    if isinstance(rows, np.ndarray):
+        return rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
+    rows = rows.detach().cpu()
+    return np.asarray((rows if rows.dtype.itemsize >= 4 else rows.float()).numpy())
+
+
+def _double(rows: Any) -> Any:
+    return rows.astype(np.float64) if isinstance(rows, np.ndarray) else rows.double()
+
+
+def _mask(mask: NDArray[Any], rows: Any) -> Any:
+    """An index array in the form that `rows` can be indexed by."""
+    if isinstance(rows, np.ndarray):
+        return mask
+    import torch
+
+    return torch.from_numpy(mask).to(rows.device)
+

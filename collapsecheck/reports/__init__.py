@@ -1,0 +1,70 @@
+"""Report -> text. The report holds plain values only; each file beside this one renders one format."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collapsecheck.checks import Finding
+    from collapsecheck.gate import Gate
+    from collapsecheck.statistics.measurement import Measurement
+    from collapsecheck.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What was scanned; None for fields that ready vectors do not have."""
+
+    path: str
+    sha256: str | None = None
+    format: str
+    trust: str = "data-only"
+    architecture: str | None = None
+    missing_keys: tuple[str, ...] = ()
+    unexpected_keys: tuple[str, ...] = ()
+    mismatched_keys: tuple[str, ...] = ()
+    ignored_keys: tuple[str, ...] = ()
+    parameters: int | None = None
+    embedding_layer: str | None = None
+    embedding_reason: str | None = None
+    embedding_dim: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts:
+    """What it was scanned on. `unreadable` counts items; the finding `readable-data` names them."""
+
+    path: str
+    kind: str
+    seen: int
+    used: int
+    unreadable: int = 0
+    labels: int | None = None  # number of classes
+    transform: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything a reader gets. Two runs on the same files differ in `run` only."""
+
+    model: ModelFacts
+    data: DataFacts
+    verdict: Verdict
+    gate: Gate
+    metrics: Mapping[str, Measurement]
+    findings: tuple[Finding, ...]
+    spectrum: tuple[float, ...] = ()  # share of the variance by direction, largest first
+    cosine_histogram: tuple[int, ...] = ()  # pairs per bin ...
+    cosine_range: tuple[float, float] = (-1.0, 1.0)  # ... over this range
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Renderer(ABC):
+    """One format. The name of the file is the name of the format."""
+
+    @abstractmethod
+    def render(self, report: Report, *, width: int | None = None, color: bool = False) -> str:
+        """Return the whole report as a string that ends with a newline."""

@@ -1,0 +1,135 @@
+"""Synthetic observations: what checks carry as their HEALTHY and COLLAPSED examples.
+
+Also for users who write checks or tests of their own. Each function returns `Observations` of n rows in d
+dimensions drawn with a fixed seed. Nothing heavy is imported before a function is called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from collapsecheck.observe import Observations
+
+
+def _random(seed: int) -> np.random.Generator:
+    import numpy as np
+
+    return np.random.default_rng(seed)
+
+
+def observed(embeddings: Any, **given: Any) -> Observations:
+    """Observations of an array in single precision; keywords as in `observe_arrays`."""
+    import numpy as np
+
+    from collapsecheck.observe import observe_arrays
+
+    return observe_arrays(np.asarray(embeddings, dtype=np.float32), **given)
+
+
+def power_law(n: int = 1000, d: int = 64, alpha: float = 0.7, offset: float = 0.0, seed: int = 0) -> Observations:
+    """Gaussian rows whose eigenvalues fall as i^−alpha: the usual spectrum of a trained network."""
+    import numpy as np
+
+    rows = _random(seed).standard_normal((n, d)) * np.arange(1, d + 1) ** (-alpha / 2)
+    rows[:, 0] += offset
+    return observed(rows, inputs=np.arange(n, dtype=np.float32)[:, None] * np.ones((1, 2), np.float32))
+
+
+def rectified(n: int = 1000, d: int = 64, seed: int = 0) -> Observations:
+    """Features after a ReLU: mean cosine about 0.32, and perfectly healthy."""
+    import numpy as np
+
+    return observed(np.maximum(_random(seed).standard_normal((n, d)), 0))
+
+
+def nearly_constant(n: int = 1000, d: int = 64, spread: float = 1e-4, seed: int = 0) -> Observations:
+    """One vector plus noise of the given relative size."""
+    rows = 1 + spread * _random(seed).standard_normal((n, d))
+    return observed(rows)
+
+
+def cone(n: int = 1000, d: int = 64, seed: int = 0) -> Observations:
+    """Healthy rows under an offset ten times as long as they are."""
+    return power_law(n, d, alpha=0.3, offset=10 * d**0.5, seed=seed)
+
+
+def low_rank(n: int = 1000, d: int = 64, rank: int = 1, seed: int = 0) -> Observations:
+    """Rows in a subspace of the given rank, centred on the origin; their inputs are of full rank."""
+    random = _random(seed)
+    rows = random.standard_normal((n, rank)) @ random.standard_normal((rank, d))
+    return observed(rows, inputs=random.standard_normal((n, d)).astype("float32"))
+
+
+def few_points(n: int = 1000, d: int = 64, points: int = 5, noise: float = 0.0, seed: int = 0) -> Observations:
+    """Rows on a handful of points, whatever the (distinct) inputs were."""
+    random = _random(seed)
+    centres = random.standard_normal((points, d))
+    rows = centres[random.integers(0, points, n)] + noise * random.standard_normal((n, d))
+    return observed(rows, inputs=random.standard_normal((n, d)).astype("float32"))
+
+
+def scaled(n: int = 1000, d: int = 64, scale: float = 1e-9, seed: int = 0) -> Observations:
+    """Healthy directions of vanishing length."""
+    return observed(_random(seed).standard_normal((n, d)) * scale)
+
+
+def poisoned(n: int = 1000, d: int = 64, bad: int = 3, seed: int = 0) -> Observations:
+    """Healthy rows, a few of them with NaN or Inf."""
+    rows = _random(seed).standard_normal((n, d))
+    rows[:bad, 0] = float("nan")
+    rows[bad // 2, 1] = float("inf")
+    return observed(rows)
+
+
+def dead_half(n: int = 1000, d: int = 64, share: float = 0.75, seed: int = 0) -> Observations:
+    """Signed rows in which a share of the dimensions never moves."""
+    rows = _random(seed).standard_normal((n, d))
+    rows[:, : int(share * d)] = 0.5
+    return observed(rows)
+
+
+def classified(n: int = 1000, d: int = 64, classes: int = 10, noise: float = 0.02, seed: int = 0) -> Observations:
+    """Neural collapse: each class on its own point, as trained classifiers end up; labels are given."""
+    import numpy as np
+
+    random = _random(seed)
+    labels = random.integers(0, classes, n)
+    rows = random.standard_normal((classes, d))[labels] + noise * random.standard_normal((n, d))
+    return observed(rows, labels=labels.astype(np.int64), inputs=random.standard_normal((n, d)).astype("float32"))
+
+
+def rogue(n: int = 1000, d: int = 64, size: float = 60.0, seed: int = 0) -> Observations:
+    """Healthy rows but for one dimension that is large in every row."""
+    rows = _random(seed).standard_normal((n, d))
+    rows[:, 7] = 3 * rows[:, 7] + size
+    return observed(rows)
+
+
+def few_rows(n: int = 5, d: int = 64, seed: int = 0) -> Observations:
+    """Healthy rows, but too few to judge."""
+    return observed(_random(seed).standard_normal((n, d)))
+
+
+def partly_loaded() -> Observations:
+    """A model of which one tensor found no weights in the checkpoint."""
+    seen = power_law()
+    seen.missing_keys = ("head.weight",)
+    return seen
+
+
+def fully_loaded() -> Observations:
+    """A model all of whose tensors were found in the checkpoint."""
+    seen = power_law()
+    seen.missing_keys = ()
+    return seen
+
+
+def partly_read() -> Observations:
+    """A data set of which every tenth item could not be read."""
+    seen = power_law(900)
+    seen.items = 1000
+    seen.unreadable = tuple((f"{i}.png", "truncated") for i in range(100))
+    return seen
