@@ -64,7 +64,7 @@ def _read_numpy(path: Path, start: bytes) -> dict[str, Array]:
                 return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
             except ValueError:  # an array without rows cannot be mapped; a damaged one fails here again
                 return {"": np.load(path, allow_pickle=False)}
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             known = [name for name in file.files if name in {*INPUT_KEYS, *LABEL_KEYS}]
             return {name: file[name] for name in (file.files if len(file.files) == 1 else known)}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:

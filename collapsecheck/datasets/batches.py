@@ -128,25 +128,27 @@ class Batches:
 
     def _loads(self) -> Iterator[Loaded]:
         with warnings.catch_warnings():
-            # the user asked for this number of workers; torch would rather have no more than processors
+            # The user asked for this number of workers; torch would rather have no more than processors,
+            # and Python 3.12 and 3.13 warn whenever torch forks.
             warnings.filterwarnings("ignore", message="This DataLoader will create")
+            warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork")
             loader = DataLoader(
                 self._loader,
                 batch_size=None,
-                sampler=[part.tolist() for part in self._parts()],
+                sampler=self._parts(),
                 num_workers=self.workers,
                 collate_fn=unchanged,
                 pin_memory=self._pin_memory,
                 generator=torch.Generator().manual_seed(self.seed),  # leaves the global generator alone
             )
-        return iter(loader)
+            return iter(loader)
 
     def _parts(self) -> list[np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
         return np.split(self.chosen, range(self.batch_size, len(self.chosen), self.batch_size))
 
     def _automatic_batch_size(self) -> int:
-        for item in self.chosen[:PROBED_ITEMS].tolist():
-            loaded = self._loader[[item]]
+        for item in self.chosen[:PROBED_ITEMS]:
+            loaded = self._loader[item[None]]
             if loaded.problem is not None:
                 raise UsageError(loaded.problem)
             if loaded.inputs is not None:

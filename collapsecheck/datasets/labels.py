@@ -93,7 +93,10 @@ def _numbers(texts: NDArray[np.str_]) -> NDArray[Any]:
 
 
 def _by_name(path: Path, names: Sequence[str]) -> list[str]:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(_text(path)) if row]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(_text(path)) if row]
+    except csv.Error as error:
+        raise UsageError(f"{_shown(path)}: is not a CSV file: {error}") from error
     if rows and rows[0][0].lower() in HEADERS and rows[0][0] not in names:
         rows = rows[1:]
     ends = [PurePosixPath(name).name for name in names]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from collapsecheck.datasets.kinds import Items, Rows, UnreadableItemError
@@ -38,8 +40,9 @@ class Loader(Dataset[Loaded]):
         self.items = items
         self.preprocessing = preprocessing
 
-    def __getitem__(self, chosen: list[int]) -> Loaded:
+    def __getitem__(self, items: NDArray[np.int64]) -> Loaded:
         """Read and prepare these items."""
+        chosen: list[int] = items.tolist()
         try:
             if isinstance(self.items, Rows) and self.preprocessing.transform is None:
                 inputs = self.preprocessing.rows(self.items.rows(chosen))

@@ -54,9 +54,8 @@ def read_picture(path: Path) -> Image.Image:
     except UnreadableItemError:
         raise
     except Exception as error:  # PIL's decoders raise nearly anything on corrupt bytes
-        raise UnreadableItemError(
-            f"cannot be decoded: {printable(str(error) or type(error).__name__)}"
-        ) from error
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UnreadableItemError(f"cannot be decoded: {printable(reason)}") from error
 
 
 def read_mode(path: Path) -> str | None:

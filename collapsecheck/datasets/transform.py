@@ -79,9 +79,9 @@ class Preprocessing:
             return torch.stack([self.item(row) for row in rows])
         if self.token_ids:
             return rows.to(torch.int64)
+        rows = rows if self.pixels else rows.to(torch.float32)
         rows = self._resized(self.layout.apply(rows, self.channels))
-        rows = rows.to(torch.float32)
-        return self._normalised(rows.div(255) if self.pixels else rows).contiguous()
+        return self._normalised(rows.to(torch.float32) / 255 if self.pixels else rows).contiguous()
 
     def _transformed(self, item: Any) -> torch.Tensor:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -202,6 +202,7 @@ def observe_arrays(
     labels: NDArray[np.int64] | None = None,
     dtype: str | None = None,
     seed: int = 0,
+    advance: Callable[[int], None] = lambda rows: None,
 ) -> Observations:
     """Observations of ready vectors [n, D], memory-mapped or not, read in portions.
 
@@ -210,9 +211,11 @@ def observe_arrays(
     inputs : what the vectors were made from [n, ...], if known.
     labels : class numbers [n].
     dtype : the dtype in which the vectors were computed; by default that of the array.
+    advance : called with the number of rows done, after each portion.
     """
     summary = EmbeddingSummary(embeddings.shape[1], seed=seed)
-    summary.dtype = dtype or (str(embeddings.dtype) if str(embeddings.dtype) in spread.EPSILON else "float64")
+    dtype = dtype or str(embeddings.dtype)
+    summary.dtype = dtype if dtype in spread.EPSILON else "float64"  # whole numbers do not round
     seen = InputSummary(seed=seed) if inputs is not None else None
     for start in range(0, len(embeddings), 4096):
         part = slice(start, start + 4096)
@@ -220,4 +223,5 @@ def observe_arrays(
         summary.update(np.asarray(embeddings[part]), indices, None if labels is None else labels[part])
         if seen is not None and inputs is not None:
             seen.update(np.asarray(inputs[part]), indices)
+        advance(len(indices))
     return Observations(embeddings=summary, inputs=seen, items=len(embeddings))

@@ -81,11 +81,12 @@ def class_folders(names: list[str]) -> list[str] | None:
     beside the class folders, or only one folder remains, there are no classes.
     """
     parents = [name.split("/")[:-1] for name in names]
-    while all(parents) and (
-        len({parts[0] for parts in parents}) == 1 or all(p[0].lower() in SPLITS for p in parents)
-    ):
+    while parents and all(parents):
+        outermost = {parts[0] for parts in parents}
+        if len(outermost) > 1 and not all(folder.lower() in SPLITS for folder in outermost):
+            return [parts[0] for parts in parents]
         parents = [parts[1:] for parts in parents]
-    return [parts[0] for parts in parents] if parents and all(parents) else None
+    return None
 
 
 def _is_image(name: str) -> bool:

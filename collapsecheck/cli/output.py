@@ -1,0 +1,118 @@
+"""Where a report goes, and the progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collapsecheck.discovery import plugins
+from collapsecheck.errors import UsageError, did_you_mean, printable
+
+if TYPE_CHECKING:
+    from collapsecheck.reports import Renderer, Report
+    from collapsecheck.scanning import Progress
+
+PATIENCE = 2.0  # seconds before a progress bar appears
+ASCII = str.maketrans({"±": "+", "–": "-", "−": "-", "·": "-", "…": "~", "×": "x", "√": "v", "η": "n", "²": "2"})
+ASCII |= {ord(block): step for block, step in zip("▁▂▃▄▅▆▇█", "..::==##", strict=True)}
+
+
+def renderer_for(name: str, output: Path | None) -> Renderer:
+    """Find the format before anything slow is done, and see that the file can be written.
+
+    Raises
+    ------
+    UsageError
+        If the format is unknown, or the folder of the output does not exist.
+    """
+    from collapsecheck.reports import Renderer, formats
+
+    known = plugins(formats, Renderer)  # type: ignore[type-abstract]  # the contract itself is never made
+    if name not in known:
+        raise UsageError(f"unknown format {name!r}{did_you_mean(name, known)}")
+    if output is not None and not output.parent.is_dir():
+        raise UsageError(f"--output {printable(str(output))}: the folder {printable(str(output.parent))} does not exist")
+    return known[name]()
+
+
+def deliver(report: Report, renderer: Renderer, output: Path | None) -> int:
+    """Write the report to the file (at once, by renaming) or to stdout; returns the exit code of the gate."""
+    if output is not None:
+        partial = output.with_name(f".{output.name}.{os.getpid()}.part")
+        try:
+            partial.write_text(renderer.render(report, width=100), encoding="utf-8")
+            partial.replace(output)
+        except OSError as error:
+            raise UsageError(f"--output {printable(str(output))}: cannot be written: {error.strerror}") from error
+        print(f"collapsecheck: {report.verdict.status}; report in {printable(str(output))}", file=sys.stderr)
+        return int(report.gate.exit_code)
+    text = renderer.render(report, width=terminal_width(), color=colorful())
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(ASCII).encode("ascii", "replace").decode("ascii")
+    with contextlib.suppress(BrokenPipeError):  # `| head` must not change the exit code
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    return int(report.gate.exit_code)
+
+
+def colorful() -> bool:
+    """Colour for people only: a terminal, and no wish against it (https://no-color.org)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
+
+
+def terminal_width() -> int | None:
+    """Width of the terminal, at most 120; None (80 columns) when stdout is not one."""
+    if not sys.stdout.isatty():
+        return None
+    return max(60, min(os.get_terminal_size(sys.stdout.fileno()).columns, 120))
+
+
+@contextlib.contextmanager
+def progress_bar(quiet: bool) -> Iterator[Progress]:
+    """A bar on stderr for whatever takes more than two seconds; nothing when stderr is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda stage, total, done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    bars = Bars(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    )  # fmt: skip
+    begin = time.monotonic()
+    tasks: dict[str, object] = {}
+
+    def advance(stage: str, total: int | None, done: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total)
+        bars.advance(tasks[stage], done)  # type: ignore[arg-type]  # a TaskID, by the line above
+        if not bars.live.is_started and time.monotonic() - begin > PATIENCE:
+            bars.start()
+
+    try:
+        yield advance
+    finally:
+        bars.stop()
+
+
+@contextlib.contextmanager
+def warnings_on_stderr() -> Iterator[None]:
+    """Warnings of torch and others as one line each on stderr, so that stdout holds the report only."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, category, *_, **__: print(
+            f"collapsecheck: warning: {printable(str(message).splitlines()[0] if str(message) else '')}", file=sys.stderr
+        )
+        yield

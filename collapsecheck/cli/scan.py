@@ -1,0 +1,99 @@
+"""`collapsecheck scan MODEL DATA`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from collapsecheck.cli import options
+from collapsecheck.cli.output import deliver, progress_bar, renderer_for, warnings_on_stderr
+from collapsecheck.errors import UsageError, did_you_mean
+
+
+def scan(
+    model: Annotated[Path, typer.Argument(help="Checkpoint: a state_dict or a training checkpoint (.pt, .safetensors).")],
+    data: Annotated[Path, typer.Argument(help="Folder of images (class sub-folders give labels), or .npy, .npz, .pt.")],
+    model_def: Annotated[
+        str | None,
+        typer.Option("--model-def", metavar="FILE_OR_MODULE:CALLABLE", help="Your code that builds the model."),
+    ] = None,
+    arch: Annotated[str | None, typer.Option("--arch", help="A torchvision model, such as resnet18.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Where in the file the weights are, such as state.model.")] = None,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Go on when some weights do not fit, and report them.")
+    ] = False,
+    layer: Annotated[
+        str | None, typer.Option("--layer", help="Take the embedding from this module (a name of named_modules).")
+    ] = None,
+    pool: Annotated[
+        str, typer.Option("--pool", help="How tokens become one embedding: mean, or cls (the first token).")
+    ] = "mean",
+    size: Annotated[str | None, typer.Option("--size", help="Resize images: 224 (square) or 128x256.")] = None,
+    mean: Annotated[str | None, typer.Option("--mean", help="Subtract: 0.45, or one number per channel.")] = None,
+    std: Annotated[str | None, typer.Option("--std", help="Divide by: 0.225, or one number per channel.")] = None,
+    input_scale: Annotated[
+        float | None, typer.Option("--input-scale", help="Multiply pixels in 0..1, or array values, before mean and std.")
+    ] = None,
+    transform: Annotated[
+        str | None,
+        typer.Option("--transform", metavar="FILE_OR_MODULE:CALLABLE", help="Your code: image or row -> tensor."),
+    ] = None,
+    labels: options.Labels = None,
+    max_samples: Annotated[
+        int | None, typer.Option("--max-samples", help="Use at most so many items, drawn evenly from the classes.")
+    ] = None,
+    max_unreadable: Annotated[
+        float | None, typer.Option("--max-unreadable", help="Share of unreadable items that fails the gate (0.01).")
+    ] = None,
+    batch_size: Annotated[str | None, typer.Option("--batch-size", help="auto, or a number.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = None,
+    precision: Annotated[str | None, typer.Option("--precision", help="fp32, bf16 or fp16 (autocast).")] = None,
+    workers: Annotated[str | None, typer.Option("--workers", help="Processes that read data: auto, or a number.")] = None,
+    seed: options.Seed = None,
+    fail_on: options.FailOn = None,
+    require: options.Require = None,
+    select: options.Select = None,
+    ignore: options.Ignore = None,
+    set_: options.Set = None,
+    format_: options.Format = "text",
+    output: options.Output = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,  # noqa: ARG001 - read by the entry point
+) -> int:
+    """Scan a checkpoint on a data set: do its embeddings still tell items apart?
+
+    Nothing in the checkpoint is executed. The report goes to stdout, everything else to stderr.
+    """
+    settings = options.settings_from(
+        set_=set_, require=require, select=select, ignore=ignore, fail_on=fail_on, seed=seed,
+        max_samples=max_samples, max_unreadable=max_unreadable, device=device, precision=precision,
+        batch_size=options.batch_size(batch_size), workers=options.workers(workers),
+    )  # fmt: skip
+    renderer = renderer_for(format_, output)
+    if pool not in ("mean", "cls"):
+        raise UsageError(f"unknown value {pool!r} for --pool{did_you_mean(pool, ('mean', 'cls'))}")
+    for path in (model, data):
+        if not path.exists():
+            raise UsageError(f"{path}: no such file or folder")
+
+    from collapsecheck.scanning import DataOptions, ModelOptions
+    from collapsecheck.scanning import scan as run
+
+    with warnings_on_stderr(), progress_bar(quiet) as progress:
+        report = run(
+            model,
+            data,
+            model_options=ModelOptions(
+                model_def=model_def, arch=arch, key=key, allow_partial=allow_partial, layer=layer,
+                pool="cls" if pool == "cls" else "mean",
+            ),
+            data_options=DataOptions(
+                size=options.size(size), mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
+                input_scale=input_scale, transform=transform, labels=labels,
+            ),
+            settings=settings,
+            progress=progress,
+        )  # fmt: skip
+    return deliver(report, renderer, output)

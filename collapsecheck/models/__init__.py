@@ -1,0 +1,152 @@
+"""Models: the content of a checkpoint becomes a module that runs, and a record of how it was loaded.
+
+Missing, unexpected or wrongly shaped weights are never silent: `load_model` refuses them, or, where the user
+allows it, lists them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from collapsecheck.checkpoints import Checkpoint, read_checkpoint
+from collapsecheck.datasets.model_input import ModelInput
+from collapsecheck.errors import NotLoadableError, printable
+from collapsecheck.models.architecture import Architecture, choose_architecture
+from collapsecheck.models.classifier import is_weighted_leaf
+from collapsecheck.models.readout import Readout, choose_readout
+from collapsecheck.models.state_dicts import Found, find_state_dicts, unused_entries
+from collapsecheck.models.user_code import load_callable
+from collapsecheck.models.weights import (
+    Loading,
+    best_fit,
+    describe_differences,
+    describe_keys,
+    expected_shapes,
+    load_weights,
+)
+
+__all__ = ["LoadedModel", "Readout", "choose_readout", "expected_input", "load_callable", "load_model"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model and how it came out of its file. Names out of the file are as they are: escape them.
+
+    `module` is in evaluation mode, its weights are float32 on the CPU. `key` is the dotted path of the
+    weights in the checkpoint ("" is the root), `ignored` the entries at the top that were left unused.
+    `prefixes` were taken off the names of the weights, `added_prefix` was put in front of them. The keys that
+    did not fit are empty without `allow_partial`.
+    """
+
+    module: nn.Module
+    architecture: str
+    arch_name: str | None
+    checkpoint: Checkpoint
+    key: str
+    ignored: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    added_prefix: str
+    missing_keys: tuple[str, ...]
+    unexpected_keys: tuple[str, ...]
+    mismatched_keys: tuple[str, ...]
+    parameters: int
+
+
+def load_model(
+    path: Path | str,
+    *,
+    model_def: str | None = None,
+    arch: str | None = None,
+    key: str | None = None,
+    allow_partial: bool = False,
+) -> LoadedModel:
+    """Load the weights of a checkpoint into a model.
+
+    Parameters
+    ----------
+    path
+        The checkpoint.
+    model_def
+        `FILE_OR_MODULE:CALLABLE` that returns the model without arguments.
+    arch
+        Name of a torchvision model; one of `model_def` and `arch` is needed.
+    key
+        Dotted path of the weights in the checkpoint; found by itself without.
+    allow_partial
+        Go on when some weights are missing, left over or wrongly shaped.
+
+    Raises
+    ------
+    UsageError
+        If an option or the user's code is wrong, or the path does not exist.
+    NotLoadableError
+        If the file is refused, or the weights do not fit the model.
+    """
+    architecture = choose_architecture(model_def, arch)
+    checkpoint = read_checkpoint(path)
+    try:
+        found = find_state_dicts(checkpoint.content, key)
+        if architecture is None:
+            raise NotLoadableError(
+                f"holds weights but no architecture ({describe_keys(found)}); say which model they belong to "
+                "with --model-def FILE:CALLABLE or --arch NAME (a torchvision model, such as resnet18)"
+            )
+        return _loaded(checkpoint, architecture, found, allow_partial)
+    except NotLoadableError as error:
+        raise NotLoadableError(f"{printable(str(path))}: {error}") from error
+
+
+def expected_input(module: nn.Module, arch_name: str | None = None) -> ModelInput:
+    """Tell from the first layers of a model what input it takes."""
+    leaves = filter(is_weighted_leaf, module.modules())
+    channels = (one.in_channels for one in module.modules() if isinstance(one, nn.Conv2d))
+    return ModelInput(
+        channels=next(channels, 0) or None,  # a lazy convolution does not know yet, and says 0
+        token_ids=isinstance(next(leaves, None), nn.Embedding | nn.EmbeddingBag),
+        arch_name=arch_name,
+    )
+
+
+def _loaded(
+    checkpoint: Checkpoint, architecture: Architecture, found: Found, allow_partial: bool
+) -> LoadedModel:
+    fit = best_fit(found.usable, architecture.expected())
+    module = architecture.build(fit.shapes())
+    fit = best_fit([fit.weights], expected_shapes(module))  # the build may have followed the weights
+    loading = load_weights(module, fit)
+    if not loading.complete and not (allow_partial and loading.loaded):
+        raise NotLoadableError(_misfit(architecture, found, loading, fit.weights.key))
+    return LoadedModel(
+        module=module,
+        architecture=architecture.name,
+        arch_name=architecture.arch_name,
+        checkpoint=checkpoint,
+        key=fit.weights.key,
+        ignored=unused_entries(checkpoint.content, fit.weights),
+        prefixes=fit.alignment.stripped,
+        added_prefix=fit.alignment.added,
+        missing_keys=loading.missing,
+        unexpected_keys=loading.unexpected,
+        mismatched_keys=tuple(loading.mismatched),
+        parameters=sum(p.numel() for p in module.parameters() if not nn.parameter.is_lazy(p)),
+    )
+
+
+def _misfit(architecture: Architecture, found: Found, loading: Loading, used: str) -> str:
+    """Say what does not fit, and what could help."""
+    name = printable(architecture.name)
+    differences = describe_differences(loading)
+    others = [one.key or "the root" for one in found.usable if one.key != used] + list(found.averaged)
+    shown = ", ".join(printable(other, 60) for other in others[:5])
+    key = (
+        f"--key with another part of the file ({shown})" if others else "--key with another part of the file"
+    )
+    if not loading.loaded:
+        return f"no weight fits {name}: {differences}; try another --arch or --model-def, or {key}"
+    return (
+        f"the weights do not fit {name}: {differences}; try another --arch or --model-def, {key}, "
+        "or --allow-partial to go on with those that fit"
+    )

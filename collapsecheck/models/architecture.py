@@ -1,0 +1,93 @@
+"""What a checkpoint's weights go into: a module from the user's own code, or one of torchvision's."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from collapsecheck.errors import UsageError, printable
+from collapsecheck.models.alignment import Shapes
+from collapsecheck.models.user_code import in_one_line, load_callable, user_code
+from collapsecheck.models.weights import expected_shapes
+
+
+class Architecture(ABC):
+    """Something that makes a module; `name` is how reports call it."""
+
+    name: str
+    arch_name: str | None = None  # torchvision's name
+
+    @abstractmethod
+    def expected(self) -> Shapes:
+        """Shapes of the weights, as far as they are known before the checkpoint was seen."""
+
+    @abstractmethod
+    def build(self, given: Shapes) -> nn.Module:
+        """Make the module for weights of these names and shapes, in evaluation mode and float32."""
+
+
+class UserArchitecture(Architecture):
+    """`--model-def FILE_OR_MODULE:CALLABLE`: what the callable returns is the model."""
+
+    def __init__(self, reference: str) -> None:
+        self._reference = reference
+        source, _, name = reference.rpartition(":")
+        self.name = f"{Path(source).name}:{name}"
+
+    def expected(self) -> Shapes:
+        """Shapes of the weights of the module, which does not depend on the checkpoint."""
+        return expected_shapes(self._module)
+
+    def build(self, given: Shapes) -> nn.Module:  # noqa: ARG002 - the user's own code decides
+        """Return what the callable made."""
+        return self._module
+
+    @cached_property
+    def _module(self) -> nn.Module:
+        at = f"--model-def {printable(self._reference)}"
+        make = load_callable(self._reference, option="--model-def")
+        with user_code(self._reference), reproducible():
+            try:
+                made = make()
+            except (Exception, SystemExit) as error:
+                raise UsageError(
+                    f"{at}: calling it without arguments failed: {in_one_line(error)}"
+                ) from error
+        if not isinstance(made, nn.Module):
+            raise UsageError(f"{at}: returned a {printable(type(made).__name__)}, expected a torch.nn.Module")
+        if any(tensor.is_meta for tensor in (*made.parameters(), *made.buffers())):
+            raise UsageError(f"{at}: made a model on the meta device, which cannot run; build it on the CPU")
+        return made.float().eval()
+
+
+def choose_architecture(model_def: str | None, arch: str | None) -> Architecture | None:
+    """Return what the options ask for, None if they ask for nothing.
+
+    Raises
+    ------
+    UsageError
+        If they ask for two things, or for an unknown one.
+    """
+    if model_def is not None and arch is not None:
+        raise UsageError("--model-def and --arch are both given; each names the model, give one of them")
+    if model_def is not None:
+        return UserArchitecture(model_def)
+    if arch is not None:
+        from collapsecheck.models.torchvision_architecture import TorchvisionArchitecture
+
+        return TorchvisionArchitecture(arch)
+    return None
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """Give every build the same random numbers: with --allow-partial some of them stay in the model."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        yield

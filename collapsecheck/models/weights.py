@@ -1,0 +1,155 @@
+"""Weights into a module: what fits is loaded, what does not is listed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice, zip_longest
+from typing import Any
+
+from torch import nn
+
+from collapsecheck.errors import NotLoadableError, printable
+from collapsecheck.models.alignment import Alignment, Shape, Shapes, align, fits, shape_of
+from collapsecheck.models.state_dicts import Found, StateDict
+from collapsecheck.models.user_code import in_one_line
+
+_COUNTERS = ("num_batches_tracked",)  # only counts; absent from files of torch < 0.4.1
+_FOREIGN = ("total_ops", "total_params", "n_averaged")  # left in by profilers and by averaging
+_LISTED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """A set of weights and how its names become those of the module."""
+
+    weights: StateDict
+    alignment: Alignment
+
+    def shapes(self) -> Shapes:
+        """Shapes by the names of the module."""
+        names = self.alignment.names
+        return {names[name]: shape_of(value) for name, value in self.weights.tensors.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """What became of the names: `loaded` counts those in use, `mismatched` has both shapes by name."""
+
+    loaded: int
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: Mapping[str, tuple[Shape, Shape]]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left over on either side."""
+        return not (self.missing or self.unexpected or self.mismatched)
+
+
+def expected_shapes(module: nn.Module) -> Shapes:
+    """Shapes of the parameters and buffers that a module saves, by name."""
+    return {name: shape_of(value) for name, value in module.state_dict().items()}
+
+
+def best_fit(usable: Sequence[StateDict], expected: Shapes) -> Fit:
+    """Choose the weights of which most fit; then those with fewest left over; then the first."""
+    fitted = [
+        Fit(weights=one, alignment=align({name: shape_of(v) for name, v in one.tensors.items()}, expected))
+        for one in usable
+    ]
+
+    def quality(fit: Fit) -> tuple[int, int]:
+        matched = fit.alignment.matched
+        return matched, -fit.alignment.unexpected if matched else 0
+
+    return max(fitted, key=quality)
+
+
+def load_weights(module: nn.Module, fit: Fit) -> Loading:
+    """Copy the weights that fit into the module; the module's types and devices stay.
+
+    Raises
+    ------
+    NotLoadableError
+        If a module refuses weights that have the right name and shape.
+    """
+    expected = expected_shapes(module)
+    chosen: OrderedDict[str, Any] = OrderedDict()
+    mismatched: dict[str, tuple[Shape, Shape]] = {}
+    for old, value in fit.weights.tensors.items():
+        name, shape = fit.alignment.names[old], shape_of(value)
+        if name not in expected:
+            if _last(name) not in _FOREIGN:
+                chosen[name] = value
+        elif fits(shape, expected[name]):
+            chosen[name] = value
+        else:
+            mismatched[name] = (shape, expected[name])
+    versions = _versions(module, fit, all(name in expected for name in chosen))
+    if versions is not None:
+        chosen._metadata = versions  # type: ignore[attr-defined]  # where load_state_dict looks for it
+    try:
+        result = module.load_state_dict(chosen, strict=False)
+    except Exception as error:  # modules run their own code here
+        raise NotLoadableError(f"the model refused the weights: {in_one_line(error)}") from error
+    absent = [name for name in result.missing_keys if name not in mismatched]
+    missing = [name for name in absent if _last(name) not in _COUNTERS]
+    weights = [name for name in expected if _last(name) not in _COUNTERS]
+    return Loading(
+        loaded=len(weights) - len(missing) - sum(_last(name) not in _COUNTERS for name in mismatched),
+        missing=tuple(missing),
+        unexpected=tuple(result.unexpected_keys),
+        mismatched=mismatched,
+    )
+
+
+def describe_differences(loading: Loading, limit: int = _LISTED) -> str:
+    """Name the first keys that differ, each kind in turn, and count them all."""
+    mismatched = [
+        f"{printable(name)} has shape {_shown(given)} in the file and {_shown(wanted)} in the model"
+        for name, (given, wanted) in loading.mismatched.items()
+    ]
+    missing = [f"{printable(name)} is missing in the file" for name in loading.missing]
+    unexpected = [f"{printable(name)} is not in the model" for name in loading.unexpected]
+    in_turn = (text for text in chain(*zip_longest(mismatched, missing, unexpected)) if text)
+    return (
+        f"{len(missing)} missing, {len(unexpected)} unexpected and {len(mismatched)} wrongly shaped keys "
+        f"({', '.join(islice(in_turn, limit))}{', …' if _total(loading) > limit else ''})"
+    )
+
+
+def describe_keys(found: Found, limit: int = _LISTED) -> str:
+    """Show the first weights of a checkpoint with their shapes."""
+    first = found.usable[0]
+    shown = [f"{printable(name, 80)} {_shown(shape_of(value))}" for name, value in first.tensors.items()]
+    return ", ".join(shown[:limit]) + (", …" if len(shown) > limit else "")
+
+
+def _versions(module: nn.Module, fit: Fit, all_known: bool) -> Mapping[str, Mapping[str, Any]] | None:
+    """Return the versions of the saved modules; some modules convert, or refuse, weights of older ones.
+
+    safetensors loses them: weights whose names are all known are then of this version, others are treated
+    as old ones, which lets the modules rename them.
+    """
+    own: Mapping[str, Mapping[str, Any]] = getattr(module.state_dict(), "_metadata", {})
+    if fit.weights.versions is None:
+        return own if all_known else None
+    rename = fit.alignment.rename
+    return {
+        rename(f"{name}." if name else "").removesuffix("."): notes
+        for name, notes in fit.weights.versions.items()
+    }
+
+
+def _total(loading: Loading) -> int:
+    return len(loading.missing) + len(loading.unexpected) + len(loading.mismatched)
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _shown(shape: Shape) -> str:
+    return "×".join(map(str, shape or ())) or "scalar"

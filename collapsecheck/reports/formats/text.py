@@ -1,0 +1,220 @@
+"""For people at a terminal: the verdict first, then the numbers behind it, at 80 columns and without colour too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from io import StringIO
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from collapsecheck.checks import Finding, Level, Outcome
+from collapsecheck.errors import printable
+from collapsecheck.reports import Renderer, Report
+from collapsecheck.reports.pictures import histogram, spectrum_bars
+from collapsecheck.statistics.measurement import Measurement
+from collapsecheck.verdict import Status, Verdict
+
+WIDTH = 80
+COLORS = {
+    Status.HEALTHY: "green",
+    Status.DEGRADED: "yellow",
+    Status.COLLAPSED: "red",
+    Status.INCONCLUSIVE: "magenta",
+}
+LEVELS = {Level.ERROR: ("ERROR", "red"), Level.WARNING: ("WARNING", "yellow"), Level.NOTE: ("note", "cyan")}
+
+
+class TextReport(Renderer):
+    """The default format of `scan` and `embeddings`."""
+
+    def render(self, report: Report, *, width: int | None = None, color: bool = False) -> str:
+        """Lay the report out for a terminal `width` columns wide."""
+        out = StringIO()
+        console = Console(
+            file=out,
+            width=width or WIDTH,
+            force_terminal=color,
+            color_system="standard" if color else None,
+            highlight=False,
+            emoji=False,
+            legacy_windows=False,
+        )
+        for part in (
+            headline(report.verdict),
+            facts(report),
+            numbers(report),
+            Group(*pictures(report, console.width)),
+            Group(*findings(report)),
+            footer(report),
+        ):
+            console.print(part)
+        lines = [line.rstrip() for line in out.getvalue().splitlines()]
+        return "\n".join(lines).strip("\n") + "\n"
+
+
+def headline(verdict: Verdict) -> RenderableType:
+    """The verdict in words, and the two answers that stay apart."""
+    kind = f" ({verdict.kind})" if verdict.kind else ""
+    text = Text(f"{verdict.status.upper()}{kind}", style=f"bold {COLORS[verdict.status]}")
+    text.append(f"\n{printable(verdict.reason, 600)}", style="not bold default")
+    if verdict.status is not Status.INCONCLUSIVE:
+        kept = {True: "kept", False: "lost", None: "cannot be told"}[verdict.information_kept]
+        if verdict.status is Status.COLLAPSED and verdict.information_kept:
+            kept = "not destroyed, but drowned: differences are left far below what cosine shows"
+        usable = "usable" if verdict.cosine_usable else "not usable"
+        text.append(f"\nInformation about the items: {kept}. Raw cosine similarity: {usable}.", "not bold default")
+    if verdict.borderline:
+        checks = ", ".join(verdict.borderline)
+        text.append(f"\nClose to a threshold: {checks}. Another sample may read differently.", "yellow")
+    return Group(text, "")
+
+
+def facts(report: Report) -> RenderableType:
+    """What was scanned, which layer was taken, and what was done to the data."""
+    model, data = report.model, report.data
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    if model.architecture is None:
+        grid.add_row("vectors", Text(f"{printable(model.path)}: {data.used} rows of {model.embedding_dim} ({data.kind})"))
+    else:
+        executed = "nothing in it was executed" if model.trust == "data-only" else model.trust
+        grid.add_row("model", Text(f"{printable(model.path)} ({model.format}; {executed})"))
+        grid.add_row("", Text(f"{printable(model.architecture)}, {model.parameters:,} parameters"))
+        grid.add_row("layer", Text(f"{printable(model.embedding_layer or '')}, {model.embedding_dim} values"))
+        grid.add_row("", Text(printable(model.embedding_reason or "", 400)))
+        classes = f", {data.labels} classes" if data.labels else ""
+        grid.add_row("data", Text(f"{printable(data.path)} ({data.kind}): {data.used} of {data.seen} items{classes}"))
+        grid.add_row("input", Text(printable(data.transform or "", 400)))
+    if data.unreadable:
+        grid.add_row("unread", Text(f"{data.unreadable} items could not be read and were skipped", style="yellow"))
+    return Group(grid, "")
+
+
+def shown(value: float, digits: int = 3) -> str:
+    """A number with `digits` significant digits, never in a form that hides which side of 1 it is on."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    if abs(value) >= 10**digits:
+        return f"{value:,.0f}" if abs(value) < 1e7 else f"{value:.{digits - 1}e}"
+    if abs(value) < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:.{max(digits - 1 - math.floor(math.log10(abs(value))), 0)}f}"
+
+
+def measured(measurement: Measurement, *, cosine: bool = False) -> str:
+    """Value ± half the width of its interval."""
+    value = f"{measurement.value:.4f}" if cosine else shown(measurement.value)
+    if measurement.interval is None:
+        return value
+    half = (measurement.interval[1] - measurement.interval[0]) / 2
+    return f"{value} ± {shown(half, 2)}"
+
+
+def numbers(report: Report) -> RenderableType:
+    """Metric, value ± interval, and what healthy looks like for this number of rows and dimensions."""
+    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("measured", no_wrap=True)
+    table.add_column("value", no_wrap=True)
+    table.add_column("healthy here", overflow="fold")
+    for label, value, healthy in rows_of_numbers(report):
+        table.add_row(Text(label), Text(value), Text(healthy, style="dim"))
+    return Group(table, "")
+
+
+def rows_of_numbers(report: Report) -> Iterator[tuple[str, str, str]]:
+    """The metrics worth a line, those that could be had."""
+    m = {name: item for name, item in report.metrics.items() if item.known}
+    n, d = int(report.metrics["rows"].value), report.model.embedding_dim
+
+    if "mean_cosine" in m:
+        inputs = f"; the inputs: {m['input_mean_cosine'].value:.2f}" if "input_mean_cosine" in m else ""
+        yield "mean cosine of all pairs", measured(m["mean_cosine"], cosine=True), f"below 0.9{inputs}"
+        if m["mean_cosine"].value > 0.995:
+            yield "  1 − mean cosine", measured(m["mean_cosine_gap"]), "above 0.02"
+    if "cosine_std" in m:
+        yield "  deviation of the cosines", measured(m["cosine_std"]), f"{shown(1 / math.sqrt(d), 2)} if all random"
+    if "unit_spread" in m:
+        yield "spread of directions", measured(m["unit_spread"]), "0.3 to 1"
+    if "unit_effective_rank" in m:
+        rank = m["unit_effective_rank"]
+        inputs = f"; the inputs: {m['input_effective_rank'].value:.0f}" if "input_effective_rank" in m else ""
+        yield "effective rank", measured(rank), f"above 3; at most {shown(rank.null or d)} for {n} × {d}{inputs}"
+    if "distinct_rows" in m:
+        of = f" ({m['distinct_inputs'].value:.0f} inputs)" if "distinct_inputs" in m else ""
+        yield "distinct embeddings", f"{m['distinct_rows'].value:.0f} of {n}", f"all{of}"
+    if "nearest_neighbour_ratio" in m:
+        ratio = m["nearest_neighbour_ratio"]
+        expected = f"about {shown(ratio.null, 2)}" if ratio.null is not None and math.isfinite(ratio.null) else ""
+        yield "nearest neighbour / typical", shown(ratio.value), expected
+    if "dead_dimensions" in m:
+        yield "dead dimensions", f"{m['dead_dimensions'].value:.0f} of {d}", "0; up to a quarter after a ReLU"
+    if "norm_median" in m:
+        yield "median length", shown(m["norm_median"].value), "any, but not vanishing"
+    if m["zero_rows"].value:
+        yield "zero rows", f"{m['zero_rows'].value:.0f} of {n}", "0"
+    if "neighbour_accuracy" in m:
+        chance = f"above chance, {m['neighbour_accuracy'].null:.2f}"
+        yield "same label as neighbours", measured(m["neighbour_accuracy"]), chance
+
+
+def pictures(report: Report, width: int) -> Iterator[RenderableType]:
+    """The cosine histogram and the spectrum as block characters."""
+    if len(report.cosine_histogram) and report.model.embedding_dim > 1:
+        low, high = report.cosine_range
+        digits = max(2, 2 - math.floor(math.log10(max(high - low, 1e-12))))
+        yield Text("cosines of pairs", style="bold")
+        yield Text(f"  {low:.{min(digits, 9)}f} {histogram(report.cosine_histogram)} {high:.{min(digits, 9)}f}")
+    if len(report.spectrum) > 1:
+        bars = spectrum_bars(report.spectrum, min(len(report.spectrum), width - 4, 60))
+        yield Text("variance by direction, strongest first, each step a factor of ten", style="bold")
+        yield Text(f"  {bars}")
+    yield ""
+
+
+def findings(report: Report) -> Iterator[RenderableType]:
+    """What failed, worst first; then, in one line each, what was skipped and how many passed."""
+    order = [Level.ERROR, Level.WARNING, Level.NOTE]
+    failed = [f for f in report.findings if f.outcome in (Outcome.FAILED, Outcome.ERRORED)]
+    for finding in sorted(failed, key=lambda f: order.index(f.level)):
+        yield _line(finding)
+    passed = sum(f.outcome is Outcome.PASSED for f in report.findings)
+    skipped = [f.check for f in report.findings if f.outcome is Outcome.SKIPPED]
+    text = f"{passed} checks passed"
+    if skipped:
+        text += f"; {len(skipped)} could not be made: {', '.join(skipped)}"
+    yield Text(f"{text}.", style="dim")
+    yield ""
+
+
+def _line(finding: Finding) -> RenderableType:
+    word, color = LEVELS[finding.level]
+    if finding.outcome is Outcome.ERRORED:
+        word = "BROKEN"
+    text = Text(f"{word} ", style=color)
+    text.append(f"{finding.check}: ", style="bold default")
+    text.append(printable(finding.message, 400), style="default")
+    return Padding(text, (0, 0, 0, 0))
+
+
+def footer(report: Report) -> RenderableType:
+    """The gate, with its reasons and the exit code; then where to read on."""
+    gate = report.gate
+    text = Text()
+    for requirement, met in gate.requirements:
+        text.append(f"required {requirement}: {met}\n")
+    reasons = "; ".join(printable(reason, 300) for reason in gate.reasons)
+    word = "PASS" if gate.passed else "FAIL"
+    text.append(word, style="bold green" if gate.passed else "bold red")
+    text.append(f": {reasons or 'nothing against it'} (exit code {int(gate.exit_code)})")
+    worst = [f for f in report.findings if f.outcome is Outcome.FAILED and f.level is not Level.NOTE]
+    if worst:
+        first = next((f for f in worst if f.kind and f.kind == report.verdict.kind), worst[0])
+        text.append(f"\nWhat this means and what usually causes it: collapsecheck explain {first.check}", style="dim")
+    return text

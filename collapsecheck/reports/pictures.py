@@ -1,0 +1,28 @@
+"""Pictures of numbers in block characters, one line high."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+DECADES = 8  # a full block is the strongest direction, each eighth less a factor of ten
+
+
+def histogram(counts: Sequence[int]) -> str:
+    """Counts per bin as bars; the fullest bin is a full block, and no bin that holds anything is blank."""
+    top = max(counts, default=0)
+    return "".join(BLOCKS[0 if not count else max(1, round(8 * count / top))] for count in counts)
+
+
+def spectrum_bars(shares: Sequence[float], width: int) -> str:
+    """Variance shares [m], largest first, as bars on a logarithmic scale, thinned out to `width` columns."""
+    chosen = [shares[round(i * (len(shares) - 1) / max(width - 1, 1))] for i in range(width)]
+    top = chosen[0]
+    return "".join(_bar(share / top) if top > 0 else " " for share in chosen)
+
+
+def _bar(ratio: float) -> str:
+    if ratio <= 0:
+        return BLOCKS[0]
+    return BLOCKS[max(0, min(8, DECADES + math.floor(math.log10(ratio) + 1e-9)))]

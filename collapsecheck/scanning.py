@@ -1,0 +1,244 @@
+"""The whole tool on one screen: load, observe, examine, judge, decide, report."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from collapsecheck.examination import all_checks, examine
+from collapsecheck.gate import decide, parse_requirement
+from collapsecheck.reports import DataFacts, ModelFacts, Report
+from collapsecheck.settings import Settings
+from collapsecheck.verdict import judge
+
+if TYPE_CHECKING:
+    from collapsecheck.observe import Observations
+
+Progress = Callable[[str, int | None, int], None]
+"""Called with a stage, the number of items in all (None: unknown) and the number of items newly done."""
+
+HISTOGRAM_BINS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """How to make a model of the checkpoint, and where its embedding is; see `collapsecheck scan --help`."""
+
+    model_def: str | None = None
+    arch: str | None = None
+    key: str | None = None
+    allow_partial: bool = False
+    layer: str | None = None
+    pool: Literal["mean", "cls"] = "mean"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataOptions:
+    """How to turn data into inputs; see `collapsecheck scan --help`."""
+
+    size: int | tuple[int, int] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    input_scale: float | None = None
+    transform: str | None = None
+    labels: Path | None = None
+
+
+def scan(
+    model: Path | str,
+    data: Path | str,
+    *,
+    model_options: ModelOptions | None = None,
+    data_options: DataOptions | None = None,
+    settings: Settings | None = None,
+    progress: Progress = lambda stage, total, done: None,
+) -> Report:
+    """Scan a checkpoint on a data set.
+
+    Nothing in the checkpoint is executed, and neither file is changed.
+
+    Raises
+    ------
+    UsageError, NotLoadableError, NotMeasuredError
+        Whatever a user can do something about; the message says what.
+    """
+    settings, model_options, data_options = settings or Settings(), model_options or ModelOptions(), data_options or DataOptions()
+    check_settings(settings)
+    started, begin = datetime.now(UTC), time.perf_counter()
+
+    from collapsecheck.datasets import Batches, TransformOptions, choose_preprocessing, open_items
+    from collapsecheck.models import choose_readout, expected_input, load_callable, load_model
+    from collapsecheck.observe import Observations
+    from collapsecheck.observe.forward import Forward, choose_device, extract
+
+    device = choose_device(settings.device)
+    items = open_items(data, data_options.labels)
+    progress("loading the model", None, 0)
+    loaded = load_model(
+        model,
+        model_def=model_options.model_def,
+        arch=model_options.arch,
+        key=model_options.key,
+        allow_partial=model_options.allow_partial,
+    )
+    readout = choose_readout(loaded, model_options.layer, model_options.pool)
+    loaded.module.to(device)
+    preprocessing = choose_preprocessing(
+        items,
+        expected_input(loaded.module, loaded.arch_name),
+        TransformOptions(
+            size=data_options.size,
+            mean=data_options.mean,
+            std=data_options.std,
+            input_scale=data_options.input_scale,
+            transform=load_callable(data_options.transform, option="--transform") if data_options.transform else None,
+        ),
+    )
+    batches = Batches(
+        items,
+        preprocessing,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        pin_memory=device.type == "cuda",
+        max_samples=settings.max_samples,
+        seed=settings.seed,
+    )
+    embeddings, inputs = extract(
+        Forward(readout, device, settings.precision),
+        batches,
+        seed=settings.seed,
+        advance=lambda rows: progress("embedding", len(batches), rows),
+    )
+    seen = Observations(
+        embeddings=embeddings,
+        inputs=inputs,
+        missing_keys=loaded.missing_keys,
+        unexpected_keys=loaded.unexpected_keys,
+        mismatched_keys=loaded.mismatched_keys,
+        items=batches.seen,
+        unreadable=tuple(batches.unreadable),
+    )
+    return report_on(
+        seen,
+        settings,
+        model=ModelFacts(
+            path=str(model),
+            sha256=loaded.checkpoint.sha256,
+            format=loaded.checkpoint.format,
+            trust=loaded.checkpoint.trust,
+            architecture=loaded.architecture,
+            missing_keys=loaded.missing_keys,
+            unexpected_keys=loaded.unexpected_keys,
+            mismatched_keys=loaded.mismatched_keys,
+            ignored_keys=loaded.ignored,
+            parameters=loaded.parameters,
+            embedding_layer=readout.shown,
+            embedding_reason=f"{readout.reason} ({readout.reduction})" if readout.reduction else readout.reason,
+            embedding_dim=embeddings.dimension,
+        ),
+        data=DataFacts(
+            path=str(data),
+            kind=items.kind,
+            seen=batches.seen,
+            used=batches.used,
+            unreadable=len(batches.unreadable),
+            labels=None if items.labels is None else len(items.classes),
+            transform=preprocessing.description,
+        ),
+        run=_run(started, begin, str(device), settings),
+    )
+
+
+def scan_embeddings(
+    file: Path | str, *, labels: Path | None = None, settings: Settings | None = None, progress: Progress | None = None
+) -> Report:
+    """The same statistics, checks, verdict and gate on ready vectors (.npy, .npz, .pt, .safetensors)."""
+    settings = settings or Settings()
+    check_settings(settings)
+    started, begin = datetime.now(UTC), time.perf_counter()
+
+    from collapsecheck.datasets.vectors import read_vectors
+    from collapsecheck.observe import observe_arrays
+
+    vectors = read_vectors(Path(file), labels)
+    seen = observe_arrays(
+        vectors.rows,
+        labels=vectors.labels,
+        dtype=vectors.dtype,
+        seed=settings.seed,
+        advance=(lambda rows: progress("reading", len(vectors.rows), rows)) if progress else lambda rows: None,
+    )
+    return report_on(
+        seen,
+        settings,
+        model=ModelFacts(path=str(file), format="embeddings", embedding_dim=seen.dimension),
+        data=DataFacts(
+            path=str(file),
+            kind=f"{vectors.dtype} vectors",
+            seen=len(vectors.rows),
+            used=len(vectors.rows),
+            labels=None if vectors.labels is None else len(np.unique(vectors.labels)),
+        ),
+        run=_run(started, begin, "cpu", settings),
+    )
+
+
+def report_on(
+    seen: Observations, settings: Settings, *, model: ModelFacts, data: DataFacts, run: dict[str, Any]
+) -> Report:
+    """Examine, judge and decide; everything after the observations, for any source of them."""
+    thresholds = {**settings.thresholds}
+    thresholds["readable-data"] = {"error": settings.max_unreadable, **thresholds.get("readable-data", {})}
+    findings = examine(seen, select=settings.select, ignore=settings.ignore, thresholds=thresholds)
+    verdict = judge(seen, findings)
+    spectrum = seen.spectrum
+    counts, edges = np.histogram(seen.sample.cosines, bins=HISTOGRAM_BINS) if len(seen.sample.unit) > 2 else ([], [-1, 1])
+    return Report(
+        model=model,
+        data=data,
+        verdict=verdict,
+        gate=decide(verdict, findings, seen.measurements, settings),
+        metrics=seen.measurements,
+        findings=tuple(findings),
+        spectrum=tuple((spectrum / spectrum.sum()).tolist()) if len(spectrum) and spectrum.sum() > 0 else (),
+        cosine_histogram=tuple(int(count) for count in counts),
+        cosine_range=(float(edges[0]), float(edges[-1])),
+        run=run,
+    )
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse unknown checks, thresholds and metrics before anything slow is done."""
+    from collapsecheck.errors import UsageError, did_you_mean
+
+    known = all_checks()
+    for name in (*settings.select, *settings.ignore, *settings.thresholds):
+        if name not in known:
+            raise UsageError(f"unknown check {name!r}{did_you_mean(name, known)}")
+    for name, limits in settings.thresholds.items():
+        for limit in limits:
+            if limit not in known[name].thresholds:
+                raise UsageError(f"unknown threshold {name}.{limit}{did_you_mean(limit, known[name].thresholds)}")
+    for requirement in settings.require:
+        parse_requirement(requirement)
+
+
+def _run(started: datetime, begin: float, device: str, settings: Settings) -> dict[str, Any]:
+    import torch
+
+    return {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - begin, 3),
+        "device": device,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "world_size": 1,
+        "seed": settings.seed,
+    }

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from collapsecheck.datasets.arrays import pick, read_arrays
+from collapsecheck.errors import CollapsecheckError, NotMeasuredError, UsageError
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.path,)
+
+
+def test_object_arrays_are_refused_and_never_unpickled(tmp_path: Path) -> None:
+    bomb = np.array([Bomb(tmp_path / "made")], dtype=object)
+    np.save(tmp_path / "x.npy", bomb, allow_pickle=True)
+    np.savez(tmp_path / "x.npz", x=bomb)
+    (tmp_path / "pickle.npy").write_bytes(pickle.dumps(Bomb(tmp_path / "made")))
+    for name in ("x.npy", "x.npz", "pickle.npy"):
+        with pytest.raises(UsageError, match="never loaded") as caught:
+            read_arrays(tmp_path / name)
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_pt_file_is_refused_and_never_run(tmp_path: Path, zipped: bool) -> None:
+    torch.save({"x": Bomb(tmp_path / "made")}, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UsageError, match="never loaded") as caught:
+        read_arrays(tmp_path / "x.pt")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_pickle_beside_the_inputs_of_a_npz_is_not_touched(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.ones(3), meta=np.array([{"a": 1}], dtype=object))
+    assert set(read_arrays(tmp_path / "x.npz")) == {"x"}
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.pt"])
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"])
+def test_empty_files_and_lfs_pointers_cannot_be_measured(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(NotMeasuredError, match=name):
+        read_arrays(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.pt"])
+@pytest.mark.parametrize(
+    "content", [b"just text", b"PK\x03\x04 but no zip", b"\x93NUMPY but no header", b"\x80\x04N."]
+)
+def test_foreign_bytes_give_one_line(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CollapsecheckError, match=name) as caught:
+        read_arrays(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.pt"])
+def test_truncated_files_give_one_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    array = np.random.default_rng(0).normal(size=(50, 4))
+    if name == "x.npy":
+        np.save(path, array)
+    elif name == "x.npz":
+        np.savez(path, x=array)
+    else:
+        torch.save(torch.from_numpy(array), path)
+    whole = path.read_bytes()
+    for length in (5, 60, 100, len(whole) // 2, len(whole) - 9):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CollapsecheckError, match=name) as caught:
+            read_arrays(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "held", [{"layer.weight": torch.ones(2), "layer.bias": torch.ones(2)}, "text", 3, [1, 2, 3]]
+)
+def test_a_pt_file_without_inputs_says_so(tmp_path: Path, held: Any) -> None:
+    torch.save(held, tmp_path / "x.pt")
+    with pytest.raises(UsageError, match="is it a checkpoint"):
+        read_arrays(tmp_path / "x.pt")
+
+
+def test_sparse_and_complex_tensors_are_refused(tmp_path: Path) -> None:
+    for tensor in (
+        torch.eye(3).to_sparse(),
+        torch.ones(2, dtype=torch.complex64),
+        torch.ones(2, device="meta"),
+    ):
+        torch.save(tensor, tmp_path / "x.pt")
+        with pytest.raises(UsageError):
+            read_arrays(tmp_path / "x.pt")
+
+
+def test_what_is_picked() -> None:
+    one, two = np.ones(1), np.ones(2)
+    assert pick({"y": one, "x": two}, ("x",)) is two
+    assert pick({"": one}, ("x",)) is one
+    assert pick({"unknown": one}, ("x",)) is one
+    assert pick({"labels": one}, ("x", "inputs")) is None
+    assert pick({}, ("x",)) is None
