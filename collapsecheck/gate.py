@@ -117,9 +117,7 @@ def decide(
         reasons += [
             (ExitCode.FAILED, finding.message)
             for finding in findings
-            if finding.check == "readable-data"
-            and finding.outcome is Outcome.FAILED
-            and finding.level is Level.ERROR
+            if finding.check == "readable-data" and finding.outcome is Outcome.FAILED and finding.level is Level.ERROR
         ]
     for requirement, met in requirements:
         if met in (Met.NO, Met.UNKNOWN):

@@ -69,7 +69,11 @@ def scan(
     UsageError, NotLoadableError, NotMeasuredError
         Whatever a user can do something about; the message says what.
     """
-    settings, model_options, data_options = settings or Settings(), model_options or ModelOptions(), data_options or DataOptions()
+    settings, model_options, data_options = (
+        settings or Settings(),
+        model_options or ModelOptions(),
+        data_options or DataOptions(),
+    )
     check_settings(settings)
     started, begin = datetime.now(UTC), time.perf_counter()
 
@@ -199,7 +203,9 @@ def report_on(
     findings = examine(seen, select=settings.select, ignore=settings.ignore, thresholds=thresholds)
     verdict = judge(seen, findings)
     spectrum = seen.spectrum
-    counts, edges = np.histogram(seen.sample.cosines, bins=HISTOGRAM_BINS) if len(seen.sample.unit) > 2 else ([], [-1, 1])
+    counts, edges = np.zeros(0, np.intp), np.array([-1.0, 1.0])
+    if len(seen.sample.unit) > 2:
+        counts, edges = np.histogram(seen.sample.cosines, bins=HISTOGRAM_BINS)
     return Report(
         model=model,
         data=data,

@@ -71,9 +71,7 @@ def judge(seen: Observations, findings: Sequence[Finding]) -> Verdict:
             if seen.rows < FEW_ROWS
             else "The embeddings have a single dimension, where every cosine similarity is 1 or -1."
         )
-        return Verdict(
-            status=Status.INCONCLUSIVE, kind=None, information_kept=None, cosine_usable=None, reason=reason
-        )
+        return Verdict(status=Status.INCONCLUSIVE, kind=None, information_kept=None, cosine_usable=None, reason=reason)
     warnings = [f for f in failed if f.level is not Level.NOTE and f.check != "too-few-samples"]
     if warnings:
         headline = min(warnings, key=_order)
@@ -132,7 +130,11 @@ def _collapsed_reason(seen: Observations, headline: Finding) -> str:
             return f"{headline.message[0].upper()}{headline.message[1:]}: there is no length left to compare."
         case Kind.COMPLETE:
             cosine = seen.measurements.get("mean_cosine")
-            shown = f": cosine similarity is {cosine.value:.4f} on average over all pairs" if cosine and cosine.known else ""
+            shown = (
+                f": cosine similarity is {cosine.value:.4f} on average over all pairs"
+                if cosine and cosine.known
+                else ""
+            )
             return f"Every input gets practically the same embedding{shown}."
         case Kind.CLUSTER:
             return f"Different inputs share the very same embedding: {headline.message}."

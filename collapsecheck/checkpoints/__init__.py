@@ -76,7 +76,5 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
                     )
     except OSError as error:
         reason = printable(error.strerror or str(error))
-        raise NotLoadableError(
-            f"{shown}: cannot be read ({reason}); check the path and its rights"
-        ) from error
+        raise NotLoadableError(f"{shown}: cannot be read ({reason}); check the path and its rights") from error
     raise NotLoadableError(f"{shown}: {describe_file(head)}")

@@ -18,9 +18,7 @@ _MARKS = {
     ),
     b"\x89HDF\r\n\x1a\n": f"an HDF5 file, as Keras writes, {_EXPECTED}; convert it to PyTorch first",
     b"GGUF": f"a GGUF file, {_EXPECTED}; use the original weights that it was converted from",
-    b"\x93NUMPY": (
-        f"a NumPy array (.npy), {_EXPECTED}; for ready vectors use: collapsecheck embeddings FILE"
-    ),
+    b"\x93NUMPY": (f"a NumPy array (.npy), {_EXPECTED}; for ready vectors use: collapsecheck embeddings FILE"),
     b"PAR1": f"a Parquet table, {_EXPECTED}; for ready vectors use: collapsecheck embeddings FILE",
     b"ARROW1": f"an Arrow table, {_EXPECTED}; for ready vectors use: collapsecheck embeddings FILE",
     b"\x1f\x8b": f"a gzip file, {_EXPECTED}; unpack it first, with gunzip or tar",

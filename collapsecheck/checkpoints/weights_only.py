@@ -50,13 +50,10 @@ def load_weights_only(path: Path, *, mapped: bool) -> Mapping[Any, Any]:
         ) from error
     if isinstance(content, torch.Tensor):
         raise NotLoadableError(
-            f"{shown}: holds one tensor, expected a state dict; "
-            "for ready vectors use: collapsecheck embeddings FILE"
+            f"{shown}: holds one tensor, expected a state dict; for ready vectors use: collapsecheck embeddings FILE"
         )
     if not isinstance(content, Mapping):
-        raise NotLoadableError(
-            f"{shown}: holds a {printable(type(content).__name__)}, expected a state dict; {RESAVE}"
-        )
+        raise NotLoadableError(f"{shown}: holds a {printable(type(content).__name__)}, expected a state dict; {RESAVE}")
     return content
 
 

@@ -47,8 +47,6 @@ class DistinctEmbeddings(Check):
         for level in (Level.ERROR, Level.WARNING, Level.NOTE):
             limit = self.limits[level.value]
             if repeated > limit:
-                yield self.failed(
-                    level, message, value=repeated, threshold=limit, kind=Kind.CLUSTER, evidence=evidence
-                )
+                yield self.failed(level, message, value=repeated, threshold=limit, kind=Kind.CLUSTER, evidence=evidence)
                 return
         yield self.passed(message, value=repeated, threshold=self.limits["note"], evidence=evidence)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +18,8 @@ class NearestNeighbourRatio(Check):
     """Whether items sit on a handful of tight points instead of filling space.
 
     Measures: the share of rows whose nearest neighbour is practically on top of them (closer than a
-    ten-thousandth of the typical distance), and the median nearest-neighbour distance over the median pair distance, on a
-    sample of up to 2048 unit rows.
+    ten-thousandth of the typical distance), and the median nearest-neighbour distance over the median pair
+    distance, on a sample of up to 2048 unit rows.
     Healthy: about n^(−1/rank); 0.1 to 0.9.
     Fails (error): more than half of the rows practically coincide with another although their inputs do not.
     Fails (warning): the ratio is less than half of what a continuous cloud of that rank shows, and 90 % of the
@@ -89,12 +91,10 @@ class NearestNeighbourRatio(Check):
         if seen.inputs is None or seen.inputs.folded is None:
             return 0.0
         share = seen.input_sample.same_share
-        return share if share == share else 0.0  # NaN: fewer than three inputs, or all equal
+        return 0.0 if math.isnan(share) else share  # NaN: fewer than three inputs, or all equal
 
     @staticmethod
     def _grouped(seen: Observations) -> tuple[float, int]:
         """Share of the sampled rows in groups of at least three, and the number of those groups."""
-        from collections import Counter
-
         sizes = [size for size in Counter(seen.sample.groups.tolist()).values() if size >= 3]
         return sum(sizes) / max(len(seen.sample.groups), 1), len(sizes)

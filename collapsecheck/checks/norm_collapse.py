@@ -58,6 +58,4 @@ class NormCollapse(Check):
                     kind=Kind.NORM,
                 )
                 return
-        yield self.passed(
-            f"median length {norm.value:.3g}", value=norm.value, threshold=self.limits["norm_warning"]
-        )
+        yield self.passed(f"median length {norm.value:.3g}", value=norm.value, threshold=self.limits["norm_warning"])

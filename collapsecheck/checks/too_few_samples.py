@@ -31,12 +31,13 @@ class TooFewSamples(Check):
         wanted = self.limits["rows_per_dimension"] * seen.dimension
         message = f"{seen.rows} embeddings of {seen.dimension} dimensions"
         if seen.rows < self.limits["warning"]:
-            yield self.failed(
-                Level.WARNING, message, value=float(seen.rows), threshold=self.limits["warning"]
-            )
+            yield self.failed(Level.WARNING, message, value=float(seen.rows), threshold=self.limits["warning"])
         elif seen.rows < wanted:
             yield self.failed(
-                Level.NOTE, f"{message}: ranks are limited by the number of items", value=float(seen.rows), threshold=wanted
+                Level.NOTE,
+                f"{message}: ranks are limited by the number of items",
+                value=float(seen.rows),
+                threshold=wanted,
             )
         else:
             yield self.passed(message, value=float(seen.rows), threshold=wanted)

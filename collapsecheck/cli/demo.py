@@ -33,7 +33,7 @@ def demo(
         if name not in known:
             raise UsageError(f"unknown sample {name!r}{did_you_mean(name, known)}")
 
-    from collapsecheck.cli.output import progress_bar, renderer_for, deliver
+    from collapsecheck.cli.output import deliver, progress_bar, renderer_for
     from collapsecheck.scanning import ModelOptions, scan
     from collapsecheck.settings import Settings
 

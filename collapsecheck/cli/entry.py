@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
         # the reader of the report has gone (`| head`); nothing may be flushed into the closed pipe any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.PASSED
-    except Exception as error:  # noqa: BLE001 - the last resort that gives a crash a code of its own
+    except Exception as error:
         if hasattr(error, "format_message"):  # Typer's usage errors, whichever click they come from
             return _failed(f"{error.format_message()} (see --help)", ExitCode.USAGE, verbose)
         message = f"internal error: {type(error).__name__}: {error}; run again with -v and report it, please"

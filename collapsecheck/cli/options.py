@@ -21,12 +21,16 @@ Require = Annotated[
     typer.Option(
         "--require",
         metavar="METRIC>=NUMBER",
-        help='Fail unless this holds; repeatable. Fails only when the whole 95 % interval is on the wrong side, '
+        help="Fail unless this holds; repeatable. Fails only when the whole 95 % interval is on the wrong side, "
         'for example "effective_rank>=32".',
     ),
 ]
-Select = Annotated[list[str] | None, typer.Option("--select", metavar="CHECK", help="Make only this check; repeatable.")]
-Ignore = Annotated[list[str] | None, typer.Option("--ignore", metavar="CHECK", help="Leave this check out; repeatable.")]
+Select = Annotated[
+    list[str] | None, typer.Option("--select", metavar="CHECK", help="Make only this check; repeatable.")
+]
+Ignore = Annotated[
+    list[str] | None, typer.Option("--ignore", metavar="CHECK", help="Leave this check out; repeatable.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="CHECK.NAME=NUMBER", help="Replace a threshold, e.g. mean-cosine.warning=0.97."),
@@ -65,7 +69,9 @@ def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"{option} takes a number or one per channel, such as 0.485,0.456,0.406, not {text!r}") from None
+        raise UsageError(
+            f"{option} takes a number or one per channel, such as 0.485,0.456,0.406, not {text!r}"
+        ) from None
 
 
 def size(text: str | None) -> int | tuple[int, int] | None:

@@ -33,11 +33,13 @@ def renderer_for(name: str, output: Path | None) -> Renderer:
     """
     from collapsecheck.reports import Renderer, formats
 
-    known = plugins(formats, Renderer)  # type: ignore[type-abstract]  # the contract itself is never made
+    known: dict[str, type[Renderer]] = plugins(formats, Renderer)
     if name not in known:
         raise UsageError(f"unknown format {name!r}{did_you_mean(name, known)}")
     if output is not None and not output.parent.is_dir():
-        raise UsageError(f"--output {printable(str(output))}: the folder {printable(str(output.parent))} does not exist")
+        raise UsageError(
+            f"--output {printable(str(output))}: the folder {printable(str(output.parent))} does not exist"
+        )
     return known[name]()
 
 
@@ -113,6 +115,7 @@ def warnings_on_stderr() -> Iterator[None]:
     """Warnings of torch and others as one line each on stderr, so that stdout holds the report only."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, category, *_, **__: print(
-            f"collapsecheck: warning: {printable(str(message).splitlines()[0] if str(message) else '')}", file=sys.stderr
+            f"collapsecheck: warning: {printable(str(message).splitlines()[0] if str(message) else '')}",
+            file=sys.stderr,
         )
         yield

@@ -13,14 +13,18 @@ from collapsecheck.errors import UsageError, did_you_mean
 
 
 def scan(
-    model: Annotated[Path, typer.Argument(help="Checkpoint: a state_dict or a training checkpoint (.pt, .safetensors).")],
+    model: Annotated[
+        Path, typer.Argument(help="Checkpoint: a state_dict or a training checkpoint (.pt, .safetensors).")
+    ],
     data: Annotated[Path, typer.Argument(help="Folder of images (class sub-folders give labels), or .npy, .npz, .pt.")],
     model_def: Annotated[
         str | None,
         typer.Option("--model-def", metavar="FILE_OR_MODULE:CALLABLE", help="Your code that builds the model."),
     ] = None,
     arch: Annotated[str | None, typer.Option("--arch", help="A torchvision model, such as resnet18.")] = None,
-    key: Annotated[str | None, typer.Option("--key", help="Where in the file the weights are, such as state.model.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Where in the file the weights are, such as state.model.")
+    ] = None,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Go on when some weights do not fit, and report them.")
     ] = False,
@@ -34,7 +38,8 @@ def scan(
     mean: Annotated[str | None, typer.Option("--mean", help="Subtract: 0.45, or one number per channel.")] = None,
     std: Annotated[str | None, typer.Option("--std", help="Divide by: 0.225, or one number per channel.")] = None,
     input_scale: Annotated[
-        float | None, typer.Option("--input-scale", help="Multiply pixels in 0..1, or array values, before mean and std.")
+        float | None,
+        typer.Option("--input-scale", help="Multiply pixels in 0..1, or array values, before mean and std."),
     ] = None,
     transform: Annotated[
         str | None,
@@ -50,7 +55,9 @@ def scan(
     batch_size: Annotated[str | None, typer.Option("--batch-size", help="auto, or a number.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     precision: Annotated[str | None, typer.Option("--precision", help="fp32, bf16 or fp16 (autocast).")] = None,
-    workers: Annotated[str | None, typer.Option("--workers", help="Processes that read data: auto, or a number.")] = None,
+    workers: Annotated[
+        str | None, typer.Option("--workers", help="Processes that read data: auto, or a number.")
+    ] = None,
     seed: options.Seed = None,
     fail_on: options.FailOn = None,
     require: options.Require = None,
@@ -62,7 +69,7 @@ def scan(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,  # noqa: ARG001 - read by the entry point
 ) -> int:
-    """Scan a checkpoint on a data set: do its embeddings still tell items apart?
+    """Scan a checkpoint on a data set and say whether its embeddings still tell items apart.
 
     Nothing in the checkpoint is executed. The report goes to stdout, everything else to stderr.
     """

@@ -87,17 +87,11 @@ def _read_torch(path: Path) -> dict[str, Array]:
         ) from error
     if isinstance(held, torch.Tensor):
         return {"": _plain(path, held)}
-    if (
-        isinstance(held, (tuple, list))
-        and len(held) == 2
-        and all(isinstance(part, torch.Tensor) for part in held)
-    ):
+    if isinstance(held, (tuple, list)) and len(held) == 2 and all(isinstance(part, torch.Tensor) for part in held):
         return {"inputs": _plain(path, held[0]), "labels": _plain(path, held[1])}
     if isinstance(held, dict):
         named = {str(key): part for key, part in held.items() if isinstance(part, torch.Tensor)}
-        known = {
-            key: part for key, part in named.items() if len(held) == 1 or key in {*INPUT_KEYS, *LABEL_KEYS}
-        }
+        known = {key: part for key, part in named.items() if len(held) == 1 or key in {*INPUT_KEYS, *LABEL_KEYS}}
         if known:
             return {key: _plain(path, part) for key, part in known.items()}
     raise UsageError(
@@ -107,15 +101,8 @@ def _read_torch(path: Path) -> dict[str, Array]:
 
 
 def _plain(path: Path, tensor: torch.Tensor) -> torch.Tensor:
-    if (
-        tensor.layout != torch.strided
-        or tensor.device.type != "cpu"
-        or tensor.is_quantized
-        or tensor.is_complex()
-    ):
-        raise UsageError(
-            f"{_shown(path)}: only dense tensors of real numbers can be read, not {tensor.dtype}"
-        )
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
+        raise UsageError(f"{_shown(path)}: only dense tensors of real numbers can be read, not {tensor.dtype}")
     tensor = tensor.detach()
     if tensor.dtype in {torch.uint16, torch.uint32, torch.uint64}:  # torch can hardly index these
         return tensor.to(torch.int64)

@@ -76,9 +76,7 @@ class Batches:
         self.items = items
         self.preprocessing = preprocessing
         self.chosen = choose_items(len(items), items.labels, max_samples, seed)
-        self.workers = (
-            _automatic_workers(items, preprocessing, len(self.chosen)) if workers is None else workers
-        )
+        self.workers = _automatic_workers(items, preprocessing, len(self.chosen)) if workers is None else workers
         self.seed = seed
         self.seen = 0
         self.used = 0
@@ -117,14 +115,10 @@ class Batches:
                 raise UsageError(self._loader.unequal(*first, loaded.items[0], shape))
             self.used += len(loaded.items)
             labels = None if self.items.labels is None else torch.from_numpy(self.items.labels[loaded.items])
-            yield Batch(
-                indices=torch.tensor(loaded.items, dtype=torch.int64), inputs=loaded.inputs, labels=labels
-            )
+            yield Batch(indices=torch.tensor(loaded.items, dtype=torch.int64), inputs=loaded.inputs, labels=labels)
         if self.used == 0:
             name, reason = self.unreadable[0]
-            raise NotMeasuredError(
-                f"not one of {self.seen} items can be read; the first, {printable(name)}: {reason}"
-            )
+            raise NotMeasuredError(f"not one of {self.seen} items can be read; the first, {printable(name)}: {reason}")
 
     def _loads(self) -> Iterator[Loaded]:
         with warnings.catch_warnings():

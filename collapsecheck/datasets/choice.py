@@ -46,9 +46,7 @@ def _for_pictures(items: Pictures, model: ModelInput, options: TransformOptions)
     words = ["grey images" if mode == "L" else "RGB images"]
     if options.transform is not None:
         return _by_transform(words, options, mode=mode)
-    return _by_values(
-        words, options, published_preprocessing(model.arch_name), 1 if mode == "L" else 3, mode=mode
-    )
+    return _by_values(words, options, published_preprocessing(model.arch_name), 1 if mode == "L" else 3, mode=mode)
 
 
 def _for_rows(items: Rows, model: ModelInput, options: TransformOptions) -> Preprocessing:
@@ -63,15 +61,11 @@ def _for_rows(items: Rows, model: ModelInput, options: TransformOptions) -> Prep
     shape = layout.shape(items.item_shape, model.channels)
     picture = len(shape) == 3 and shape[0] in {1, 3} and shape[0] == (model.channels or shape[0])
     if options.size is not None and not picture:
-        raise UsageError(
-            f"--size applies to images, an item of this array has the shape {list(items.item_shape)}"
-        )
+        raise UsageError(f"--size applies to images, an item of this array has the shape {list(items.item_shape)}")
     published = published_preprocessing(model.arch_name) if pixels and picture else None
     words = ["bytes as pixels" if pixels else "values as they are in the array"]
     words += [layout.value] if layout.value else []
-    chosen = _by_values(
-        words, options, published, shape[0], layout=layout, channels=model.channels, pixels=pixels
-    )
+    chosen = _by_values(words, options, published, shape[0], layout=layout, channels=model.channels, pixels=pixels)
     for values in (chosen.mean, chosen.std):
         if values is not None:
             along(values, torch.empty(1, *shape, device="meta"))  # complains before the first batch does
@@ -150,9 +144,7 @@ def _validate(options: TransformOptions) -> None:
     values = (options.size, options.mean, options.std, options.input_scale)
     if options.transform is not None and any(value is not None for value in values):
         raise UsageError("--transform does all of it: leave out --size, --mean, --std and --input-scale")
-    sizes = (
-        options.size if isinstance(options.size, tuple) else (1 if options.size is None else options.size,)
-    )
+    sizes = options.size if isinstance(options.size, tuple) else (1 if options.size is None else options.size,)
     if min(sizes) < 1:
         raise UsageError("--size must be at least 1")
     for key in ("mean", "std"):
@@ -161,7 +153,5 @@ def _validate(options: TransformOptions) -> None:
             raise UsageError(f"--{key} must be one or more finite numbers")
     if options.std is not None and min(options.std) <= 0:
         raise UsageError("--std must be above 0")
-    if options.input_scale is not None and not (
-        math.isfinite(options.input_scale) and options.input_scale != 0
-    ):
+    if options.input_scale is not None and not (math.isfinite(options.input_scale) and options.input_scale != 0):
         raise UsageError("--input-scale must be a finite number other than 0")

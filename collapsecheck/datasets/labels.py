@@ -67,9 +67,7 @@ def encode(values: Array, path: Path, count: int) -> Labels:
     if array.ndim != 1:
         raise UsageError(f"{_shown(path)}: labels must be one number for each item, not {list(array.shape)}")
     if len(array) != count:
-        raise UsageError(
-            f"{_shown(path)}: {len(array)} labels for {count} items; there must be one for each item"
-        )
+        raise UsageError(f"{_shown(path)}: {len(array)} labels for {count} items; there must be one for each item")
     if array.dtype.kind not in "biufSU":
         raise UsageError(f"{_shown(path)}: labels must be whole numbers or text, not {array.dtype}")
     if array.dtype.kind == "f":
@@ -106,9 +104,7 @@ def _by_name(path: Path, names: Sequence[str]) -> list[str]:
     found: dict[int, str] = {}
     for row in rows:
         if len(row) != 2:
-            raise UsageError(
-                f"{_shown(path)}: lines must read name,label; found {printable(','.join(row), 60)!r}"
-            )
+            raise UsageError(f"{_shown(path)}: lines must read name,label; found {printable(','.join(row), 60)!r}")
         name, label = row
         if name not in position:
             raise UsageError(

@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 from collapsecheck.errors import UsageError
 
 
-def choose_items(
-    count: int, labels: NDArray[np.int64] | None, max_samples: int | None, seed: int
-) -> NDArray[np.int64]:
+def choose_items(count: int, labels: NDArray[np.int64] | None, max_samples: int | None, seed: int) -> NDArray[np.int64]:
     """Return the numbers of at most `max_samples` of `count` items, ascending.
 
     Each class keeps its share, and at least one item if there is room for all classes. A larger

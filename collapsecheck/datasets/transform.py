@@ -32,9 +32,7 @@ class TransformOptions:
     @property
     def given(self) -> bool:
         """Whether anything was asked for."""
-        return any(
-            part is not None for part in (self.size, self.mean, self.std, self.input_scale, self.transform)
-        )
+        return any(part is not None for part in (self.size, self.mean, self.std, self.input_scale, self.transform))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +85,7 @@ class Preprocessing:
         try:
             tensor = self.transform(item) if self.transform is not None else item
         except Exception as error:
-            raise UsageError(
-                f"the transform failed: {type(error).__name__}: {printable(str(error))}"
-            ) from error
+            raise UsageError(f"the transform failed: {type(error).__name__}: {printable(str(error))}") from error
         if not isinstance(tensor, torch.Tensor):
             raise UsageError(f"the transform must return a tensor, not {type(tensor).__name__}")
         return tensor.detach().to(torch.float32) if tensor.dtype == torch.float64 else tensor.detach()
@@ -132,6 +128,4 @@ def along(values: tuple[float, ...], items: torch.Tensor) -> torch.Tensor:
         return vector.reshape(-1, *[1] * (items.ndim - 2))
     if items.shape[-1] == len(values):
         return vector
-    raise UsageError(
-        f"--mean and --std have {len(values)} values, an item has the shape {list(items.shape[1:])}"
-    )
+    raise UsageError(f"--mean and --std have {len(values)} values, an item has the shape {list(items.shape[1:])}")

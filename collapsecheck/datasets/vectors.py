@@ -41,22 +41,16 @@ def read_vectors(path: Path, labels: Path | None = None) -> Vectors:
     if not path.is_file():
         raise UsageError(f"{shown}: no such file; expected vectors in {', '.join(SUFFIXES)}")
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(
-            f"{shown}: vectors are read from {', '.join(SUFFIXES)} files, not {path.suffix or 'this'}"
-        )
+        raise UsageError(f"{shown}: vectors are read from {', '.join(SUFFIXES)} files, not {path.suffix or 'this'}")
     arrays = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else read_arrays(path)
     found = pick(arrays, KEYS)
     if found is None:
         raise UsageError(f"{shown}: holds no array called {' or '.join(KEYS)}")
     rows, dtype = _table(found, shown)
     if labels is not None:
-        return Vectors(
-            rows=rows, dtype=dtype, labels=read_labels(labels, [str(i) for i in range(len(rows))])[0]
-        )
+        return Vectors(rows=rows, dtype=dtype, labels=read_labels(labels, [str(i) for i in range(len(rows))])[0])
     given = next((arrays[key] for key in LABEL_KEYS if key in arrays and len(arrays) > 1), None)
-    return Vectors(
-        rows=rows, dtype=dtype, labels=None if given is None else encode(given, path, len(rows))[0]
-    )
+    return Vectors(rows=rows, dtype=dtype, labels=None if given is None else encode(given, path, len(rows))[0])
 
 
 def _table(found: Array, shown: str) -> tuple[NDArray[Any], str]:
@@ -82,6 +76,4 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
             wanted = names if len(names) == 1 else [name for name in names if name in {*KEYS, *LABEL_KEYS}]
             return {name: file.get_tensor(name) for name in wanted}
     except (SafetensorError, OSError) as error:
-        raise NotMeasuredError(
-            f"{printable(str(path))}: damaged safetensors file: {printable(str(error))}"
-        ) from error
+        raise NotMeasuredError(f"{printable(str(path))}: damaged safetensors file: {printable(str(error))}") from error

@@ -110,9 +110,7 @@ def expected_input(module: nn.Module, arch_name: str | None = None) -> ModelInpu
     )
 
 
-def _loaded(
-    checkpoint: Checkpoint, architecture: Architecture, found: Found, allow_partial: bool
-) -> LoadedModel:
+def _loaded(checkpoint: Checkpoint, architecture: Architecture, found: Found, allow_partial: bool) -> LoadedModel:
     fit = best_fit(found.usable, architecture.expected())
     module = architecture.build(fit.shapes())
     fit = best_fit([fit.weights], expected_shapes(module))  # the build may have followed the weights
@@ -141,9 +139,7 @@ def _misfit(architecture: Architecture, found: Found, loading: Loading, used: st
     differences = describe_differences(loading)
     others = [one.key or "the root" for one in found.usable if one.key != used] + list(found.averaged)
     shown = ", ".join(printable(other, 60) for other in others[:5])
-    key = (
-        f"--key with another part of the file ({shown})" if others else "--key with another part of the file"
-    )
+    key = f"--key with another part of the file ({shown})" if others else "--key with another part of the file"
     if not loading.loaded:
         return f"no weight fits {name}: {differences}; try another --arch or --model-def, or {key}"
     return (

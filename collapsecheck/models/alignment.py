@@ -77,9 +77,7 @@ def _with_prefix(names: Mapping[str, str], clean: Rename, given: Shapes, expecte
         strip = ""
         renamed = {name: rename(name) for name in given}
     wrappers = (f"{part}." for part in (*_ANYWHERE, "module"))
-    stripped = [
-        part for part in wrappers if any(_has(name, part) and not _has(names[name], part) for name in given)
-    ]
+    stripped = [part for part in wrappers if any(_has(name, part) and not _has(names[name], part) for name in given)]
     return Alignment(
         names=renamed,
         rename=rename,

@@ -56,9 +56,7 @@ class UserArchitecture(Architecture):
             try:
                 made = make()
             except (Exception, SystemExit) as error:
-                raise UsageError(
-                    f"{at}: calling it without arguments failed: {in_one_line(error)}"
-                ) from error
+                raise UsageError(f"{at}: calling it without arguments failed: {in_one_line(error)}") from error
         if not isinstance(made, nn.Module):
             raise UsageError(f"{at}: returned a {printable(type(made).__name__)}, expected a torch.nn.Module")
         if any(tensor.is_meta for tensor in (*made.parameters(), *made.buffers())):

@@ -75,8 +75,7 @@ def reduce_to_rows(tensor: torch.Tensor, items: int, pool: Pool) -> tuple[torch.
         tensor, order = tensor.transpose(0, 1), " (sequence first)"
     if tensor.ndim not in (1, 2, 3, 4, 5) or tensor.shape[0] != items or tensor.numel() == 0:
         raise NotMeasuredError(
-            f"returned a tensor of shape {shape} for a batch of {items}, expected one row or map for each; "
-            f"{_HINT}"
+            f"returned a tensor of shape {shape} for a batch of {items}, expected one row or map for each; {_HINT}"
         )
     if tensor.ndim == 1:
         return tensor.unsqueeze(1), "one number per item"

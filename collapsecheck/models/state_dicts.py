@@ -79,9 +79,7 @@ def find_state_dicts(content: Mapping[Any, Any], key: str | None = None) -> Foun
         return Found(usable=usable, averaged=averaged)
     if averaged:
         shown = printable(averaged[0])
-        raise NotLoadableError(
-            f"holds only moving averages of weights, at {shown}; take them with --key {shown}"
-        )
+        raise NotLoadableError(f"holds only moving averages of weights, at {shown}; take them with --key {shown}")
     entries = ", ".join(printable(str(name), 40) for name in list(content)[:5])
     raise NotLoadableError(
         f"holds no weights (entries: {entries or 'none'}), expected a state dict or a training checkpoint; "
@@ -132,9 +130,7 @@ def _walk(content: Mapping[Any, Any], key: str, depth: int, seen: set[int]) -> I
     if id(content) in seen:
         return
     seen.add(id(content))
-    inner = {
-        name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Mapping)
-    }
+    inner = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Mapping)}
     below: dict[str, list[StateDict]] = {}
     if depth:
         for name, value in inner.items():
@@ -169,9 +165,7 @@ def _own(content: Mapping[Any, Any], key: str) -> StateDict | None:
 
 def _joined(parts: Mapping[str, StateDict], key: str) -> StateDict:
     """Join `{"encoder": …, "head": …}` to what a module with these two children would have saved."""
-    tensors = {
-        f"{name}.{inner}": value for name, part in parts.items() for inner, value in part.tensors.items()
-    }
+    tensors = {f"{name}.{inner}": value for name, part in parts.items() for inner, value in part.tensors.items()}
     return StateDict(key=key, tensors=tensors, versions=None)
 
 

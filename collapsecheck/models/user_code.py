@@ -44,9 +44,7 @@ def load_callable(reference: str, *, option: str) -> Callable[..., Any]:
     target: Any = module
     for part in name.split("."):
         if not hasattr(target, part):
-            raise UsageError(
-                f"{at}: {printable(source)} has no {printable(name)!r}{_alternatives(name, module)}"
-            )
+            raise UsageError(f"{at}: {printable(source)} has no {printable(name)!r}{_alternatives(name, module)}")
         target = getattr(target, part)
     if not callable(target):
         raise UsageError(f"{at}: is a {type(target).__name__}, expected something to call")
@@ -101,8 +99,6 @@ def _alternatives(name: str, module: ModuleType) -> str:
     known = [
         known
         for known, value in vars(module).items()
-        if callable(value)
-        and not known.startswith("_")
-        and getattr(value, "__module__", "") == module.__name__
+        if callable(value) and not known.startswith("_") and getattr(value, "__module__", "") == module.__name__
     ]
     return did_you_mean(name, known) if known else "; it defines nothing that can be called"

@@ -137,10 +137,7 @@ def _versions(module: nn.Module, fit: Fit, all_known: bool) -> Mapping[str, Mapp
     if fit.weights.versions is None:
         return own if all_known else None
     rename = fit.alignment.rename
-    return {
-        rename(f"{name}." if name else "").removesuffix("."): notes
-        for name, notes in fit.weights.versions.items()
-    }
+    return {rename(f"{name}." if name else "").removesuffix("."): notes for name, notes in fit.weights.versions.items()}
 
 
 def _total(loading: Loading) -> int:

@@ -29,7 +29,7 @@ SEPARATED_ACCURACY = 0.95
 
 
 class NotObservable(Exception):  # noqa: N818 - it is an answer, not an error
-    """This part cannot be observed here; the message says why. Turns a check into a skipped finding."""
+    """A part that cannot be observed here; the message says why. Turns a check into a skipped finding."""
 
 
 @dataclass(kw_only=True)
@@ -182,9 +182,9 @@ class Observations:
                 "top_dimension_share": Measurement(
                     value=float((deviations**2).max() / total) if total > 0 else np.nan, null=1 / self.dimension
                 ),
-                "rankme": Measurement(value=spectrum.rankme(self.raw), null=nulls.effective_rank(
-                    self.rows, self.dimension, centred=False
-                )),
+                "rankme": Measurement(
+                    value=spectrum.rankme(self.raw), null=nulls.effective_rank(self.rows, self.dimension, centred=False)
+                ),
             }
         if self.unit.n > 1:
             shares = cosine.cosine_share_by_dimension(self.unit)

@@ -84,7 +84,7 @@ def streaming_measurements(raw: BlockedMoments, unit: BlockedMoments) -> dict[st
     """
     cloud = Cloud(raw.total, unit.total)
     n, dimension = cloud.raw.n, raw.dimension
-    found = _cosines(cloud.unit, dimension)
+    found = _cosines(cloud.unit)
     folded = cloud if raw.whole is None else Cloud(raw.folded, unit.folded)
     without = zip(raw.left_out(), unit.left_out() or [unit.total] * len(raw.blocks), strict=True)
     left_out = [Cloud(*pair) for pair in without if pair[0].n < folded.raw.n]  # an empty block leaves nothing out
@@ -102,7 +102,7 @@ def streaming_measurements(raw: BlockedMoments, unit: BlockedMoments) -> dict[st
     return found
 
 
-def _cosines(unit: Moments, dimension: int) -> dict[str, Measurement]:
+def _cosines(unit: Moments) -> dict[str, Measurement]:
     half = 1.96 * cosine.mean_cosine_standard_error(unit)
     gap = cosine.mean_cosine_gap(unit)
     return {

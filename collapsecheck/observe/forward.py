@@ -23,16 +23,24 @@ class EmbeddingReader(Protocol):
     def attached(self) -> AbstractContextManager[Any]:
         """Put hooks in place, and remove them at the end."""
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, batch: Tensor, /) -> Tensor:
         """Embeddings [n, D] of a batch."""
 
 
 class InputBatch(Protocol):
     """What `datasets.Batches` yields."""
 
-    indices: Tensor
-    inputs: Tensor
-    labels: Tensor | None
+    @property
+    def indices(self) -> Tensor:
+        """Item numbers [n]."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """What the model gets [n, ...]."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Class numbers [n]."""
 
 
 def choose_device(name: str) -> torch.device:

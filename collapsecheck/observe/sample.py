@@ -152,9 +152,7 @@ class PairSample:
                 value=class_structure.between_class_share(rows / scale, labels),
                 null=nulls.between_class_share(n, classes),
             ),
-            "nearest_centre_accuracy": Measurement(
-                value=centre, interval=_proportion(centre, n), null=chance
-            ),
+            "nearest_centre_accuracy": Measurement(value=centre, interval=_proportion(centre, n), null=chance),
             "neighbour_accuracy": Measurement(value=accuracy, interval=_proportion(accuracy, n), null=chance),
         }
 

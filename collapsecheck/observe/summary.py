@@ -195,4 +195,3 @@ def _mask(mask: NDArray[Any], rows: Any) -> Any:
     import torch
 
     return torch.from_numpy(mask).to(rows.device)
-

@@ -38,10 +38,7 @@ def _mean_squared_gap(unit: Moments) -> float:
         return float("nan")
     n = unit.n
     total = (
-        2 * n * unit.q2
-        + 2 * unit.q1**2
-        + 4 * float(np.einsum("ij,ij->", unit.G, unit.G))
-        - 8 * float(unit.v @ unit.s)
+        2 * n * unit.q2 + 2 * unit.q1**2 + 4 * float(np.einsum("ij,ij->", unit.G, unit.G)) - 8 * float(unit.v @ unit.s)
     )
     return max(total, 0.0) / (4 * n * (n - 1))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
+Words = NDArray[Any]  # unsigned integers of 8, 16, 32 or 64 bits
 
 
 def mix(values: NDArray[np.uint64]) -> Hashes:
@@ -22,10 +25,10 @@ def priorities(indices: NDArray[np.int64], seed: int) -> Hashes:
     return mix(indices.astype(np.uint64) ^ salt)
 
 
-def bit_patterns(rows: NDArray[np.generic]) -> NDArray[np.generic]:
+def bit_patterns(rows: NDArray[Any]) -> Words:
     """Rows [n, ...] as unsigned integers [n, D], 0.0 and −0.0 alike (they are equal to torch.unique)."""
     rows = rows.reshape(len(rows), -1)
-    if rows.dtype == np.float16 or rows.dtype == np.bool_:
+    if rows.dtype in (np.float16, np.bool_):
         rows = rows.astype(np.float32)
     if np.issubdtype(rows.dtype, np.floating):
         rows = rows + rows.dtype.type(0)
@@ -33,7 +36,7 @@ def bit_patterns(rows: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.ascontiguousarray(rows).view({8: np.uint64, 4: np.uint32, 2: np.uint16, 1: np.uint8}[size])
 
 
-def hash_rows(words: NDArray[np.generic]) -> Hashes:
+def hash_rows(words: Words) -> Hashes:
     """One hash per row of bit patterns [n, D]: multilinear (Lemire & Kaser 2014), then mixed.
 
     Two different rows collide with a probability of about 2⁻³² or less, and rows from nature far more rarely.
@@ -45,7 +48,7 @@ def hash_rows(words: NDArray[np.generic]) -> Hashes:
         return mix(np.einsum("nd,d->n", words, coefficients, dtype=np.uint64, casting="safe"))
 
 
-def hash_values(words: NDArray[np.generic]) -> NDArray[np.uint32]:
+def hash_values(words: Words) -> NDArray[np.uint32]:
     """One 32-bit hash per bit pattern of [n, D]; bijective (so: no collision) for types of up to 32 bits."""
     with np.errstate(over="ignore"):
         if words.dtype == np.uint64:

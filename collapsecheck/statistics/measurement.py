@@ -54,7 +54,9 @@ class Measurement:
         return self.interval is not None and self.interval[0] <= threshold <= self.interval[1]
 
 
-def around(value: float, half_width: float, low: float = -math.inf, high: float = math.inf) -> tuple[float, float] | None:
+def around(
+    value: float, half_width: float, low: float = -math.inf, high: float = math.inf
+) -> tuple[float, float] | None:
     """Interval value ± half_width, cut to the metric's range; None when the half width is not known."""
     if not math.isfinite(half_width) or not math.isfinite(value):
         return None

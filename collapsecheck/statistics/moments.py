@@ -114,14 +114,7 @@ class Moments:
             q2, v = float("nan"), d * float("nan")
         else:
             Gd = G @ d
-            q2 = (
-                self.q2
-                + 4 * float(self.v @ d)
-                + 4 * float(d @ Gd)
-                + 2 * a * self.q1
-                + 4 * a * ds
-                + n * a * a
-            )
+            q2 = self.q2 + 4 * float(self.v @ d) + 4 * float(d @ Gd) + 2 * a * self.q1 + 4 * a * ds + n * a * a
             v = self.v + 2 * Gd + a * s + self.q1 * d + 2 * ds * d + n * a * d
             sd = s[:, None] * d[None, :]
             G = G + sd + sd.T + n * (d[:, None] * d[None, :])
@@ -199,7 +192,7 @@ class Moments:
             raise ValueError("these sums were kept without second-order products")
         if self.n < 2:
             return np.full(self.pivot.shape, np.nan)
-        return np.maximum((np.diagonal(self.G) - self.s**2 / self.n) / (self.n - 1), 0.0)
+        return np.asarray(np.maximum((np.diagonal(self.G) - self.s**2 / self.n) / (self.n - 1), 0.0))
 
     @property
     def raw_second_moment(self) -> Array:

@@ -15,7 +15,7 @@ def unit_rows(rows: NDArray[np.generic]) -> Array:
     """Rows [n, D] scaled to length 1 in float64; zero rows stay zero."""
     rows = np.asarray(rows, dtype=np.float64)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1.0)
+    return np.asarray(rows / np.where(norms > 0, norms, 1.0))
 
 
 def centred_unit_rows(rows: NDArray[np.generic]) -> Array:

@@ -21,7 +21,7 @@ def eigenvalues(rows: Moments) -> Array:
     if rows.n < 2:
         return np.zeros(0)
     values = np.linalg.eigvalsh(rows.covariance)[::-1]
-    return np.maximum(values[: min(len(values), rows.n - 1)], 0.0)
+    return np.asarray(np.maximum(values[: min(len(values), rows.n - 1)], 0.0))
 
 
 def entropy_rank(values: Array) -> float:

@@ -30,9 +30,7 @@ class TorchZip(CheckpointFormat):
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise NotLoadableError(
-                f"{shown}: truncated or damaged zip file; copy or download it again"
-            ) from error
+            raise NotLoadableError(f"{shown}: truncated or damaged zip file; copy or download it again") from error
         problem = _other_kind(members) or _unfit(members)
         if problem is not None:
             raise NotLoadableError(f"{shown}: {problem}")
@@ -69,9 +67,7 @@ def _unfit(members: list[zipfile.ZipInfo]) -> str | None:
             return f"the member {name} is in the zip file twice; {RESAVE}"
         if member.flag_bits & 1:
             return f"the member {name} is encrypted; {RESAVE}"
-        if (
-            member.compress_type != zipfile.ZIP_STORED
-        ):  # torch.save never does; a bomb of 1 MB inflates to 1 GB
+        if member.compress_type != zipfile.ZIP_STORED:  # torch.save never does; a bomb of 1 MB inflates to 1 GB
             return f"the member {name} is compressed, which torch.save never does; {RESAVE}"
         seen.add(member.filename)
     if sum(PurePosixPath(name).name == "data.pkl" for name in seen) > 1:

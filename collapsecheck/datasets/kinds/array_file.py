@@ -23,9 +23,7 @@ class ArrayFile(DataKind):
 
     def recognises(self, path: Path) -> bool:
         """A file with an array's suffix, or a folder with such a file called inputs."""
-        return (
-            path.suffix.lower() in SUFFIXES if path.is_file() else bool(_candidates(path, "inputs", SUFFIXES))
-        )
+        return path.suffix.lower() in SUFFIXES if path.is_file() else bool(_candidates(path, "inputs", SUFFIXES))
 
     def open(self, path: Path) -> ArrayItems:
         """Open the array, mapped into memory where the format allows it."""
@@ -54,9 +52,7 @@ class ArrayItems(Rows):
         if array.ndim == 0:
             raise UsageError(f"{printable(str(path))}: a single number is no data set; rows are items")
         if len(array) == 0 or 0 in array.shape:
-            raise NotMeasuredError(
-                f"{printable(str(path))}: the array is empty: its shape is {list(array.shape)}"
-            )
+            raise NotMeasuredError(f"{printable(str(path))}: the array is empty: its shape is {list(array.shape)}")
         self._array = array[:, None] if array.ndim == 1 else array
         self.names = RowNames(len(array))
         self.item_shape = tuple(self._array.shape[1:])
@@ -100,9 +96,7 @@ def _take_labels(items: ArrayItems, values: Array, file: Path) -> None:
     of them is an error.
     """
     if len(values.shape) == 0 or len(values) != len(items):
-        raise UsageError(
-            f"{printable(str(file))}: {len(items)} inputs, but labels of shape {list(values.shape)}"
-        )
+        raise UsageError(f"{printable(str(file))}: {len(items)} inputs, but labels of shape {list(values.shape)}")
     try:
         items.labels, items.classes = encode(values, file, len(items))
     except UsageError:
@@ -116,7 +110,5 @@ def _candidates(folder: Path, stem: str, suffixes: Sequence[str]) -> list[Path]:
 def _only(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | None:
     found = _candidates(folder, stem, suffixes)
     if len(found) > 1:
-        raise UsageError(
-            f"{printable(str(folder))}: both {found[0].name} and {found[1].name}; keep one of them"
-        )
+        raise UsageError(f"{printable(str(folder))}: both {found[0].name} and {found[1].name}; keep one of them")
     return found[0] if found else None

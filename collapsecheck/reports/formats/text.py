@@ -80,7 +80,9 @@ def facts(report: Report) -> RenderableType:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     if model.architecture is None:
-        grid.add_row("vectors", Text(f"{printable(model.path)}: {data.used} rows of {model.embedding_dim} ({data.kind})"))
+        grid.add_row(
+            "vectors", Text(f"{printable(model.path)}: {data.used} rows of {model.embedding_dim} ({data.kind})")
+        )
     else:
         executed = "nothing in it was executed" if model.trust == "data-only" else model.trust
         grid.add_row("model", Text(f"{printable(model.path)} ({model.format}; {executed})"))
