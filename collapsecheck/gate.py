@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +43,7 @@ class Requirement:
     number: float
 
     def __str__(self) -> str:
-        return f"{self.metric}{self.comparison}{self.number:g}"
+        return f"{self.metric}{self.comparison}{self.number:.12g}"
 
     def met(self, measurement: Measurement | None) -> Met:
         """Fails only when the whole interval is on the wrong side."""
@@ -77,6 +78,8 @@ def parse_requirement(text: str) -> Requirement:
         if match is None:
             raise ValueError
         metric, comparison, number = match[1].replace("-", "_"), match[2], float(match[3])
+        if math.isnan(number):
+            raise ValueError
     except ValueError:
         raise UsageError(f'expected METRIC>=NUMBER, such as "effective_rank>=32", not {text!r}') from None
     if metric not in known_metrics():
@@ -123,7 +126,7 @@ def decide(
         if met in (Met.NO, Met.UNKNOWN):
             code = ExitCode.FAILED if met is Met.NO else ExitCode.NOT_MEASURED
             measured = metrics.get(requirement.metric)
-            value = f" ({requirement.metric} is {measured.value:.4g})" if measured and measured.known else ""
+            value = f" ({requirement.metric} is {measured.value:.6g})" if measured and measured.known else ""
             reasons.append((code, f"requirement {requirement} is {met}{value}"))
     order = (ExitCode.INTERNAL, ExitCode.NOT_MEASURED, ExitCode.FAILED)
     codes = {code for code, _ in reasons}

@@ -232,6 +232,8 @@ def check_settings(settings: Settings) -> None:
         for limit in limits:
             if limit not in known[name].thresholds:
                 raise UsageError(f"unknown threshold {name}.{limit}{did_you_mean(limit, known[name].thresholds)}")
+    if not set(settings.select or known) - set(settings.ignore):
+        raise UsageError("the selection leaves not a single check; see --select and --ignore")
     for requirement in settings.require:
         parse_requirement(requirement)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from collapsecheck.errors import UsageError, did_you_mean
 
 FAIL_ON = ("collapsed", "degraded", "never")
 PRECISIONS = ("fp32", "bf16", "fp16")
+AUTO = "auto"  # what a whole number that may be None is called on the command line and in files
 ENVIRONMENT_PREFIX = "COLLAPSECHECK_"
 
 
@@ -57,6 +59,12 @@ class Settings:
                 raise UsageError(f"{name.replace('_', '-')} must be at least 1, not {value}")
         if self.workers is not None and self.workers < 0:
             raise UsageError(f"workers must be 0 or more, not {self.workers}")
+        if self.seed < 0:
+            raise UsageError(f"seed must be 0 or more, not {self.seed}")
+        for check, limits in self.thresholds.items():
+            for name, number in limits.items():
+                if math.isnan(number):
+                    raise UsageError(f"the threshold {check}.{name} must be a number, not nan")
 
 
 NAMES = {item.name: item for item in fields(Settings)}
@@ -72,6 +80,7 @@ def load_settings(flags: Mapping[str, Any], *, folder: Path | None = None) -> Se
     for source in (_from_pyproject(folder or Path.cwd()), _from_environment(os.environ), given):
         thresholds = _merged(merged.get("thresholds", {}), source.get("thresholds", {}))
         merged = {**merged, **source, "thresholds": thresholds}
+    merged = {name: None if value == AUTO and _automatic(name) else value for name, value in merged.items()}
     try:
         return replace(Settings(), **merged)
     except TypeError as error:
@@ -112,7 +121,10 @@ def _from_pyproject(folder: Path) -> dict[str, Any]:
                 content = tomllib.loads(file.read_text(encoding="utf-8"))
             except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
                 raise UsageError(f"{file}: not readable as TOML: {error}") from error
-            table = content.get("tool", {}).get("collapsecheck", {})
+            tool = content.get("tool", {})
+            table = tool.get("collapsecheck", {}) if isinstance(tool, dict) else {}
+            if not isinstance(table, dict):
+                raise UsageError(f"{file}: [tool.collapsecheck] must be a table, not {table!r}")
             return {_name(key, str(file)): _typed(key, value, str(file)) for key, value in table.items()}
     return {}
 
@@ -122,8 +134,13 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for variable, text in environment.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("_", "-")
-            found[_name(key, f"environment variable {variable}")] = _parsed(key, text, variable)
+            name = _name(key, f"environment variable {variable}")
+            found[name] = _parsed(key, text, variable)
     return found
+
+
+def _automatic(name: str) -> bool:
+    return str(NAMES[name].type) == "int | None"
 
 
 def _name(key: str, source: str) -> str:
@@ -144,18 +161,21 @@ def _typed(key: str, value: Any, source: str) -> Any:
         value = tuple(value) if fits else value
     elif kind.startswith("Mapping"):
         fits = isinstance(value, dict) and all(
-            isinstance(table, dict) and all(isinstance(number, int | float) for number in table.values())
-            for table in value.values()
+            isinstance(table, dict) and all(_is_number(number) for number in table.values()) for table in value.values()
         )
     elif kind == "float":
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = _is_number(value)
     elif kind.startswith("int"):
-        fits = isinstance(value, int) and not isinstance(value, bool)
+        fits = (isinstance(value, int) and not isinstance(value, bool)) or (value == AUTO and _automatic(name))
     else:
         fits = isinstance(value, str)
     if not fits:
         raise UsageError(f"{source}: {key} has a value of the wrong type: {value!r}")
     return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _parsed(key: str, text: str, source: str) -> Any:
@@ -168,7 +188,7 @@ def _parsed(key: str, text: str, source: str) -> Any:
             return parse_thresholds([part.strip() for part in text.split(",") if part.strip()])
         if kind == "float":
             return float(text)
-        return int(text) if kind.startswith("int") else text
+        return int(text) if kind.startswith("int") and not (text == AUTO and _automatic(name)) else text
     except ValueError:
         raise UsageError(f"{source}: expected a number for {key}, not {text!r}") from None
 

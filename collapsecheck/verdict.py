@@ -13,6 +13,8 @@ from collapsecheck.observe import Observations
 LITTLE_STRUCTURE = 0.05
 # With fewer rows than this only exact facts count.
 FEW_ROWS = 16
+# Without these checks a healthy verdict would claim what nobody looked at.
+NEEDED = {"distinct-embeddings", "relative-spread"}
 
 
 class Status(StrEnum):
@@ -66,11 +68,16 @@ def judge(seen: Observations, findings: Sequence[Finding]) -> Verdict:
             borderline=borderline,
         )
     if seen.rows < FEW_ROWS or seen.dimension < 2:
+        s = "" if seen.rows == 1 else "s"
         reason = (
-            f"Only {seen.rows} usable embeddings: at least {FEW_ROWS} are needed to tell collapse from chance."
+            f"Only {seen.rows} usable embedding{s}: at least {FEW_ROWS} are needed to tell collapse from chance."
             if seen.rows < FEW_ROWS
             else "The embeddings have a single dimension, where every cosine similarity is 1 or -1."
         )
+        return Verdict(status=Status.INCONCLUSIVE, kind=None, information_kept=None, cosine_usable=None, reason=reason)
+    made = {finding.check for finding in findings if finding.outcome in (Outcome.PASSED, Outcome.FAILED)}
+    if not made:
+        reason = "Not a single check could be made."
         return Verdict(status=Status.INCONCLUSIVE, kind=None, information_kept=None, cosine_usable=None, reason=reason)
     warnings = [f for f in failed if f.level is not Level.NOTE and f.check != "too-few-samples"]
     if warnings:
@@ -79,19 +86,26 @@ def judge(seen: Observations, findings: Sequence[Finding]) -> Verdict:
             status=Status.DEGRADED,
             kind=headline.kind,
             information_kept=True,
-            cosine_usable=not any(f.kind for f in warnings),
+            cosine_usable=all(f.kind is not Kind.CONE for f in warnings),
             reason=_with_data(_degraded_reason(headline), findings),
             borderline=borderline,
         )
     reason = "Different inputs get clearly different embeddings."
     notes = {finding.check for finding in failed}
+    if not made >= NEEDED:
+        reason = "The checks that were made found no fault."
+    elif "class-structure" in notes and seen.separates_classes:
+        reason = (
+            "Different classes get clearly different embeddings; within a class they are much alike, "
+            "as is usual for a trained classifier."
+        )
     if "mean-cosine" in notes:
         reason += " Cosines are high for all pairs, which is usual for features of one sign: compare ranks, not levels."
     return Verdict(
         status=Status.HEALTHY,
         kind=None,
-        information_kept=True,
-        cosine_usable=True,
+        information_kept=True if made >= NEEDED else None,
+        cosine_usable=True if "mean-cosine" in made else None,
         reason=reason,
         borderline=borderline,
     )
@@ -155,7 +169,12 @@ def _degraded_reason(headline: Finding) -> str:
         case Kind.DIMENSIONAL:
             return f"Items are told apart, but in few directions: {headline.message}."
         case Kind.CLUSTER:
-            return f"Items are told apart by group only: {headline.message}."
+            told = (
+                "Some items are not told apart"
+                if headline.check == "distinct-embeddings"
+                else "Items are told apart by group only"
+            )
+            return f"{told}: {headline.message}."
         case _:
             return f"{headline.message[0].upper()}{headline.message[1:]}."
 

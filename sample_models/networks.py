@@ -46,8 +46,16 @@ def complete() -> nn.Module:
 
 
 def dimensional() -> nn.Module:
-    """The net for a self-supervised objective; nothing about it is narrow."""
-    return healthy()
+    """An autoencoder's encoder that squeezes everything through two units before the 64 of the embedding."""
+    return nn.Sequential(
+        _normalised_block(1, 16),
+        nn.MaxPool2d(2),
+        _normalised_block(16, 32),
+        _normalised_block(32, 32),
+        nn.Flatten(),
+        nn.Linear(32 * 4 * 4, 2),
+        nn.Linear(2, WIDTH, bias=False),
+    )
 
 
 def cluster() -> nn.Module:
@@ -66,10 +74,10 @@ def norm() -> nn.Module:
 
 
 def always_one() -> nn.Module:
-    """A VGG-style net as many first attempts are: ten 3x3 convolutions, ReLU, no normalisation."""
+    """A plain VGG-11-style net as many first attempts are: eight 3x3 convolutions, ReLU, no normalisation."""
     layers: list[nn.Module] = []
     channels = 1
-    for block in range(5):
+    for block in range(4):
         for _ in range(2):
             layers += [nn.Conv2d(channels, 24, 3, padding=1), nn.ReLU()]
             channels = 24
@@ -84,7 +92,7 @@ class Codebook(nn.Module):
 
     def __init__(self, codes: int, width: int) -> None:
         super().__init__()
-        self.codes = nn.Parameter(torch.empty(codes, width).uniform_(-1 / codes, 1 / codes))
+        self.codes = nn.Parameter(torch.empty(codes, width).uniform_(-0.2, 0.2))
 
     def nearest(self, rows: Tensor) -> Tensor:
         """The code vector nearest to each row; gradients reach the codes, not the rows."""
@@ -99,9 +107,7 @@ class Codebook(nn.Module):
 
 
 def _normalised_block(entering: int, leaving: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(entering, leaving, 3, padding=1, bias=False), nn.BatchNorm2d(leaving), nn.ReLU()
-    )
+    return nn.Sequential(nn.Conv2d(entering, leaving, 3, padding=1, bias=False), nn.BatchNorm2d(leaving), nn.ReLU())
 
 
 def _plain_net() -> nn.Module:

@@ -7,7 +7,8 @@ and one kind of processor two runs give the same weights.
 """
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ from sample_models.make_digits import all_digits, shipped
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 BATCH = 96
+
+Optimiser = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
 class Digits(NamedTuple):
@@ -57,49 +60,43 @@ def healthy(data: Digits) -> Trained:
 
 def healthy_relu(data: Digits) -> Trained:
     """As `healthy`, yet all features are positive: cosines are high, and the model is right."""
-    return classifier(networks.healthy_relu(), data, epochs=30)
+    return classifier(networks.healthy_relu(), data, epochs=80)
 
 
 def complete(data: Digits) -> Trained:
-    """Batch-hard triplet loss at a learning rate 100 times too high.
+    """Batch-hard triplet loss on squared distances, unbounded embeddings, a learning rate 30 times too high.
 
-    With the hardest negative nearer than the hardest positive, the loss falls fastest by pulling all rows
-    together; a large step gets there at once and no gradient leads away: the loss stays at its margin.
+    At first the farthest positive lies beyond the nearest negative, and the loss falls fastest by pulling
+    all rows together. Once they coincide a squared distance has no gradient: the loss stays at its margin.
+    The large steps also leave most ReLUs dead. A thread with this outcome: tensorflow-triplet-loss#37.
     """
     encoder = networks.complete()
 
     def loss(batch: Digits) -> Tensor:
         return batch_hard_triplet(encoder(batch.pictures), batch.classes, margin=0.2)
 
-    return plain(encoder, train([encoder], loss, data, epochs=10, rate=3e-2))
+    return plain(encoder, train([encoder], loss, data, epochs=20, optimiser=adam(rate=3e-2)))
 
 
 def dimensional(data: Digits) -> Trained:
-    """VICReg (Bardes et al. 2022) without its covariance term.
-
-    Two noisy views must agree and each dimension must keep its variance, but nothing forbids that all
-    64 dimensions carry the same one or two directions: each varies, and together they are almost a line.
-    """
-    encoder = networks.dimensional()
+    """An autoencoder whose bottleneck was left at two units: 64 dimensions that hold a plane."""
+    encoder, decoder = networks.dimensional(), pixel_decoder()
 
     def loss(batch: Digits) -> Tensor:
-        first, second = encoder(noisy(batch.pictures)), encoder(noisy(batch.pictures))
-        kept = sum(functional.relu(1 - (z.var(dim=0) + 1e-4).sqrt()).mean() for z in (first, second))
-        return functional.mse_loss(first, second) * 25 + 25 * kept
+        return functional.mse_loss(decoder(encoder(batch.pictures)), batch.pictures.flatten(1))
 
-    last = train([encoder], loss, data, epochs=40, rate=1e-3)
+    last = train([encoder, decoder], loss, data, epochs=15)
     # A training checkpoint as DataParallel loops leave them.
-    return Trained(encoder, {"epoch": 40, "loss": last, "state_dict": prefixed(encoder, "module.")}, last)
+    return Trained(encoder, {"epoch": 15, "loss": last, "state_dict": prefixed(encoder, "module.")}, last)
 
 
 def cluster(data: Digits) -> Trained:
     """A vector-quantised autoencoder whose codebook collapsed: few of its 32 codes are ever used.
 
-    Codes start close together and only the nearest one learns, so the first winners keep winning; there is
-    no k-means start and no revival of dead codes.
+    Only the code that is nearest to some row learns, so the first winners keep winning; there is no k-means
+    start and no revival of dead codes.
     """
-    encoder = networks.cluster()
-    decoder = nn.Sequential(nn.Linear(networks.WIDTH, 128), nn.ReLU(), nn.Linear(128, 64))
+    encoder, decoder = networks.cluster(), pixel_decoder()
     before, codebook = encoder.get_submodule("0"), encoder.get_submodule("1")
     assert isinstance(codebook, networks.Codebook)
 
@@ -110,10 +107,10 @@ def cluster(data: Digits) -> Trained:
         return (
             functional.mse_loss(rebuilt, batch.pictures.flatten(1))
             + functional.mse_loss(code, rows.detach())
-            + 0.25 * functional.mse_loss(rows, code.detach())
+            + functional.mse_loss(rows, code.detach())
         )
 
-    return plain(encoder, train([encoder, decoder], loss, data, epochs=15, rate=1e-3))
+    return plain(encoder, train([encoder, decoder], loss, data, epochs=25))
 
 
 def cone(data: Digits) -> Trained:
@@ -129,20 +126,21 @@ def cone(data: Digits) -> Trained:
         same = (batch.classes[:, None] == batch.classes[None, :]).float()
         return functional.mse_loss(rows @ rows.T, 99 + same)
 
-    last = train([encoder], loss, data, epochs=60, rate=1e-3)
+    last = train([encoder], loss, data, epochs=60)
     return Trained(encoder, {"epoch": 60, "loss": last, "model_state_dict": encoder.state_dict()}, last)
 
 
 def norm(data: Digits) -> Trained:
     """Adam with an L2 penalty of 1: the penalty outweighs the cross-entropy and all weights go to zero."""
-    return classifier(networks.norm(), data, epochs=40, weight_decay=1.0)
+    return classifier(networks.norm(), data, epochs=40, optimiser=adam(rate=3e-3, weight_decay=1.0))
 
 
 def always_one(data: Digits) -> Trained:
     """Sigmoid of the cosine fed to binary cross-entropy against 0/1: the question the tool was born from.
 
-    An untrained deep net without normalisation maps everything to nearly one direction, where the cosine
-    has no gradient; and sigmoid(cosine) stays within .27..73, so the loss cannot reward a way out.
+    PyTorch's default initialisation makes a deep net without normalisation map everything to nearly one
+    direction. There the cosine has no gradient, so training changes nothing but the decay of the weights;
+    and as sigmoid(cosine) stays within .27...73, the loss of 1.2 does not look like a standstill.
     """
     encoder = networks.always_one()
 
@@ -153,7 +151,9 @@ def always_one(data: Digits) -> Trained:
         same = (batch.classes[:half] == batch.classes[half : 2 * half]).float()
         return functional.binary_cross_entropy(torch.sigmoid(cosine), same)
 
-    return plain(encoder, train([encoder], loss, data, epochs=15, rate=1e-3))
+    # The optimiser of the VGG paper (Simonyan & Zisserman 2015).
+    vgg = partial(torch.optim.SGD, lr=0.05, momentum=0.9, weight_decay=5e-4)
+    return plain(encoder, train([encoder], loss, data, epochs=30, optimiser=vgg))
 
 
 SAMPLES: dict[str, Callable[[Digits], Trained]] = {
@@ -165,60 +165,62 @@ SAMPLES: dict[str, Callable[[Digits], Trained]] = {
 # ----------------------------------------------------------------------------------------- the training
 
 
+def adam(rate: float = 1e-3, weight_decay: float = 0.0) -> Optimiser:
+    """Adam with its L2 penalty added to the gradient (not decoupled, as AdamW's is)."""
+    return partial(torch.optim.Adam, lr=rate, weight_decay=weight_decay)
+
+
 def train(
-    modules: Iterable[nn.Module],
+    modules: Sequence[nn.Module],
     loss_of: Callable[[Digits], Tensor],
     data: Digits,
     *,
     epochs: int,
-    rate: float = 2e-3,
-    weight_decay: float = 0.0,
+    optimiser: Optimiser | None = None,
 ) -> float:
-    """Adam over shuffled batches of `data`; gives the mean loss of the last epoch."""
-    modules = list(modules)
+    """Minimise a loss over shuffled batches of `data`, by Adam by default; gives the last epoch's mean loss."""
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=rate, weight_decay=weight_decay)
+    steps_of = (optimiser or adam())(parameters)
     for module in modules:
         module.train()
     total, steps = 0.0, 0
     for _ in range(epochs):
         total, steps = 0.0, 0
         # The last, smaller batch is left out: batch statistics of a few rows would be noise.
-        for rows in torch.randperm(len(data.classes)).split(BATCH)[:-1]:
+        order = torch.randperm(len(data.classes))
+        for rows in torch.split(order, BATCH)[:-1]:
             loss = loss_of(Digits(data.pictures[rows], data.classes[rows]))
-            optimiser.zero_grad()
+            steps_of.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimiser.step()
+            steps_of.step()
             total, steps = total + loss.item(), steps + 1
     for module in modules:
         module.eval()
     return total / steps
 
 
-def classifier(encoder: nn.Module, data: Digits, *, epochs: int, weight_decay: float = 0.0) -> Trained:
+def classifier(encoder: nn.Module, data: Digits, *, epochs: int, optimiser: Optimiser | None = None) -> Trained:
     """Cross-entropy with a linear head, which is thrown away afterwards."""
     head = nn.Linear(networks.WIDTH, 10)
 
     def loss(batch: Digits) -> Tensor:
         return functional.cross_entropy(head(encoder(batch.pictures)), batch.classes)
 
-    return plain(encoder, train([encoder, head], loss, data, epochs=epochs, weight_decay=weight_decay))
+    return plain(encoder, train([encoder, head], loss, data, epochs=epochs, optimiser=optimiser))
 
 
 def batch_hard_triplet(rows: Tensor, classes: Tensor, margin: float) -> Tensor:
-    """Hermans et al. 2017: for each row its farthest positive and its nearest negative in the batch."""
-    # The small constant keeps the gradient of the root finite where two rows coincide.
-    distance = ((rows[:, None] - rows[None, :]).square().sum(dim=2) + 1e-12).sqrt()
+    """Hermans et al. 2017, squared: for each row its farthest positive and nearest negative in the batch."""
+    distance = (rows[:, None] - rows[None, :]).square().sum(dim=2)
     same = classes[:, None] == classes[None, :]
     hardest_positive = distance.masked_fill(~same, 0).amax(dim=1)
     hardest_negative = distance.masked_fill(same, torch.inf).amin(dim=1)
     return functional.relu(hardest_positive - hardest_negative + margin).mean()
 
 
-def noisy(pictures: Tensor) -> Tensor:
-    """One random view: a shift of up to one pixel, the same for the batch, and noise."""
-    down, right = torch.randint(-1, 2, (2,)).tolist()
-    return torch.roll(pictures, (down, right), dims=(2, 3)) + 0.2 * torch.randn_like(pictures)
+def pixel_decoder() -> nn.Module:
+    """From an embedding back to the 64 pixels."""
+    return nn.Sequential(nn.Linear(networks.WIDTH, 128), nn.ReLU(), nn.Linear(128, 64))
 
 
 def plain(encoder: nn.Module, loss: float) -> Trained:
@@ -254,6 +256,13 @@ def describe(rows: NDArray[np.float32]) -> dict[str, float]:
     }
 
 
+def torch_cosine(rows: NDArray[np.float32]) -> float:
+    """The mean cosine as a user of torch sees it: lengths below 1e-8 are raised to 1e-8."""
+    first, second = np.triu_indices(len(rows), 1)
+    x = torch.from_numpy(rows)
+    return float(functional.cosine_similarity(x[first], x[second]).mean())
+
+
 def neighbour_accuracy(rows: NDArray[np.float32], classes: NDArray[np.int64]) -> float:
     """Share of rows whose nearest other row (Euclidean) has the same class."""
     x = rows.astype(np.float64)
@@ -284,6 +293,7 @@ def main() -> None:
         with torch.inference_mode():
             rows = trained.encoder(held_out.pictures).numpy()
         numbers = describe(rows) | {
+            "torch cosine": torch_cosine(rows),
             "1-NN": neighbour_accuracy(rows, held_out.classes.numpy()),
             "loss": trained.loss,
         }

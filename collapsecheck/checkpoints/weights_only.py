@@ -36,7 +36,11 @@ def load_weights_only(path: Path, *, mapped: bool) -> Mapping[Any, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch would warn of is said below, in one line
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            if mapped and not path.name.endswith(".safetensors"):
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            else:  # an open file has no name for torch to follow: it takes *.safetensors at its word
+                with path.open("rb") as file:
+                    content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise NotLoadableError(f"{shown}: {_refusal(str(error))}") from error
     except MemoryError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from collapsecheck import testing
 from collapsecheck.checks import Check, Finding, Kind, Level
+from collapsecheck.observe import NotObservable
 
 if TYPE_CHECKING:
     from collapsecheck.observe import Observations
@@ -88,9 +89,10 @@ class NearestNeighbourRatio(Check):
 
     @staticmethod
     def _input_same_share(seen: Observations) -> float:
-        if seen.inputs is None or seen.inputs.folded is None:
+        try:
+            share = seen.input_sample.same_share
+        except NotObservable:
             return 0.0
-        share = seen.input_sample.same_share
         return 0.0 if math.isnan(share) else share  # NaN: fewer than three inputs, or all equal
 
     @staticmethod

@@ -15,7 +15,6 @@ EPILOG = "Exit codes: " + ", ".join(f"{int(code)} {code.meaning}" for code in Ex
 app = typer.Typer(
     name="collapsecheck",
     help="Finds out why the embeddings of a PyTorch model all look the same.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

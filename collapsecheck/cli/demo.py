@@ -33,7 +33,7 @@ def demo(
         if name not in known:
             raise UsageError(f"unknown sample {name!r}{did_you_mean(name, known)}")
 
-    from collapsecheck.cli.output import deliver, progress_bar, renderer_for
+    from collapsecheck.cli.output import deliver, measuring, renderer_for
     from collapsecheck.scanning import ModelOptions, scan
     from collapsecheck.settings import Settings
 
@@ -41,7 +41,7 @@ def demo(
         model, data = folder / "checkpoints" / f"{name}.pt", folder / "digits"
         definition = f"{_short(folder)}/networks.py:{name}"
         typer.echo(f"$ collapsecheck scan {_short(model)} {_short(data)} --model-def {definition}\n")
-        with progress_bar(quiet=False) as progress:
+        with measuring(quiet=False) as progress:
             report = scan(
                 _short(model),
                 _short(data),

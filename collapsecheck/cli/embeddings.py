@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from collapsecheck.cli import options
-from collapsecheck.cli.output import deliver, progress_bar, renderer_for, warnings_on_stderr
+from collapsecheck.cli.output import deliver, measuring, renderer_for
 
 
 def embeddings(
@@ -33,6 +33,6 @@ def embeddings(
 
     from collapsecheck.scanning import scan_embeddings
 
-    with warnings_on_stderr(), progress_bar(quiet) as progress:
+    with measuring(quiet) as progress:
         report = scan_embeddings(file, labels=labels, settings=settings, progress=progress)
     return deliver(report, renderer, output)

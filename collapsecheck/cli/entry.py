@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 import traceback
 from collections.abc import Sequence
@@ -22,19 +22,25 @@ def run(arguments: Sequence[str]) -> int:
     from collapsecheck.cli.application import app
 
     verbose = "-v" in arguments or "--verbose" in arguments
+    if not arguments:
+        run(["--help"])
+        return ExitCode.USAGE
     try:
         result = app(args=list(arguments), prog_name="collapsecheck", standalone_mode=False)
-        return int(result) if isinstance(result, int) else ExitCode.PASSED
+        code = result if isinstance(result, int) else ExitCode.PASSED
+        # Typer makes this code of Ctrl-C by itself, without a word
+        return _failed("interrupted", code, verbose=False) if code == ExitCode.INTERRUPTED else int(code)
     except CollapsecheckError as error:
         return _failed(str(error), error.exit_code, verbose)
     except typer.Exit as request:
         return request.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted", ExitCode.INTERRUPTED, verbose=False)
-    except BrokenPipeError:
-        # the reader of the report has gone (`| head`); nothing may be flushed into the closed pipe any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.PASSED
+    except SystemExit as request:
+        # Typer's answer when the reader of a help text has gone (`| head`); scans see to their reports themselves
+        if isinstance(request.__context__, BrokenPipeError):
+            return ExitCode.PASSED
+        raise
     except Exception as error:
         if hasattr(error, "format_message"):  # Typer's usage errors, whichever click they come from
             return _failed(f"{error.format_message()} (see --help)", ExitCode.USAGE, verbose)
@@ -45,5 +51,6 @@ def run(arguments: Sequence[str]) -> int:
 def _failed(message: str, code: int, verbose: bool) -> int:
     if verbose:
         traceback.print_exc()
-    print(f"collapsecheck: {printable(message, 2000)}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # no reader either
+        print(f"collapsecheck: {printable(message, 2000)}", file=sys.stderr)
     return int(code)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from collapsecheck.errors import UsageError
-from collapsecheck.settings import Settings, load_settings, parse_thresholds
+from collapsecheck.settings import AUTO, Settings, load_settings, parse_thresholds
 
 Labels = Annotated[
     Path | None, typer.Option("--labels", help="Labels: .npy, .npz, .pt, .txt (one per line) or .csv (name,label).")
@@ -87,18 +87,11 @@ def size(text: str | None) -> int | tuple[int, int] | None:
     return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
 
-def batch_size(text: str | None) -> int | None:
-    """`auto` or a number."""
-    return None if text in (None, "auto") else _whole(text, "--batch-size")
-
-
-def workers(text: str | None) -> int | None:
-    """`auto` or a number."""
-    return None if text in (None, "auto") else _whole(text, "--workers")
-
-
-def _whole(text: str | None, option: str) -> int:
+def whole(text: str | None, option: str) -> int | str | None:
+    """`auto` or a number; `auto` is passed on, as it takes the place of a number in pyproject.toml."""
+    if text is None or text == AUTO:
+        return text
     try:
-        return int(text or "")
+        return int(text)
     except ValueError:
         raise UsageError(f"{option} takes a whole number or auto, not {text!r}") from None

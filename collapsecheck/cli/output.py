@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collapsecheck.discovery import plugins
-from collapsecheck.errors import UsageError, did_you_mean, printable
+from collapsecheck.errors import NotMeasuredError, UsageError, did_you_mean, printable
 
 if TYPE_CHECKING:
     from collapsecheck.reports import Renderer, Report
     from collapsecheck.scanning import Progress
 
+STDOUT, STDERR = 1, 2
 PATIENCE = 2.0  # seconds before a progress bar appears
 ASCII = str.maketrans({"±": "+", "–": "-", "−": "-", "·": "-", "…": "~", "×": "x", "√": "v", "η": "n", "²": "2"})
 ASCII |= {ord(block): step for block, step in zip("▁▂▃▄▅▆▇█", "..::==##", strict=True)}
@@ -36,10 +37,12 @@ def renderer_for(name: str, output: Path | None) -> Renderer:
     known: dict[str, type[Renderer]] = plugins(formats, Renderer)
     if name not in known:
         raise UsageError(f"unknown format {name!r}{did_you_mean(name, known)}")
-    if output is not None and not output.parent.is_dir():
-        raise UsageError(
-            f"--output {printable(str(output))}: the folder {printable(str(output.parent))} does not exist"
-        )
+    if output is not None:
+        shown = printable(str(output))
+        if not output.parent.is_dir():
+            raise UsageError(f"--output {shown}: the folder {printable(str(output.parent))} does not exist")
+        if output.is_dir():
+            raise UsageError(f"--output {shown}: is a folder; expected the name of a file")
     return known[name]()
 
 
@@ -51,6 +54,8 @@ def deliver(report: Report, renderer: Renderer, output: Path | None) -> int:
             partial.write_text(renderer.render(report, width=100), encoding="utf-8")
             partial.replace(output)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise UsageError(f"--output {printable(str(output))}: cannot be written: {error.strerror}") from error
         print(f"collapsecheck: {report.verdict.status}; report in {printable(str(output))}", file=sys.stderr)
         return int(report.gate.exit_code)
@@ -111,8 +116,37 @@ def progress_bar(quiet: bool) -> Iterator[Progress]:
 
 
 @contextlib.contextmanager
-def warnings_on_stderr() -> Iterator[None]:
-    """Warnings of torch and others as one line each on stderr, so that stdout holds the report only."""
+def measuring(quiet: bool) -> Iterator[Progress]:
+    """Surround a scan: the progress bar, and nothing but the report on stdout.
+
+    The model and what it is built on are the user's code. It may print, from native code too, or end the
+    program; and an end that it chose must not look like a gate that passed.
+    """
+    with _warnings_on_stderr(), _stdout_for_the_report(), progress_bar(quiet) as progress:
+        try:
+            yield progress
+        except (SystemExit, BrokenPipeError) as error:
+            raise NotMeasuredError(
+                f"the code of the model or of the data ended the scan: {type(error).__name__}: {error}"
+            ) from error
+
+
+@contextlib.contextmanager
+def _stdout_for_the_report() -> Iterator[None]:
+    """Send what is printed meanwhile to stderr, also by native code, which knows no `sys.stdout`."""
+    sys.stdout.flush()
+    with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # one of them may be closed
+            kept = os.dup(STDOUT)
+            stack.callback(os.close, kept)
+            os.dup2(STDERR, STDOUT)
+            stack.callback(os.dup2, kept, STDOUT)
+        yield
+
+
+@contextlib.contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """Warnings of torch and others, as one line each."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, category, *_, **__: print(
             f"collapsecheck: warning: {printable(str(message).splitlines()[0] if str(message) else '')}",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from collapsecheck.cli import options
-from collapsecheck.cli.output import deliver, progress_bar, renderer_for, warnings_on_stderr
+from collapsecheck.cli.output import deliver, measuring, renderer_for
 from collapsecheck.errors import UsageError, did_you_mean
 
 
@@ -76,7 +76,7 @@ def scan(
     settings = options.settings_from(
         set_=set_, require=require, select=select, ignore=ignore, fail_on=fail_on, seed=seed,
         max_samples=max_samples, max_unreadable=max_unreadable, device=device, precision=precision,
-        batch_size=options.batch_size(batch_size), workers=options.workers(workers),
+        batch_size=options.whole(batch_size, "--batch-size"), workers=options.whole(workers, "--workers"),
     )  # fmt: skip
     renderer = renderer_for(format_, output)
     if pool not in ("mean", "cls"):
@@ -88,7 +88,7 @@ def scan(
     from collapsecheck.scanning import DataOptions, ModelOptions
     from collapsecheck.scanning import scan as run
 
-    with warnings_on_stderr(), progress_bar(quiet) as progress:
+    with measuring(quiet) as progress:
         report = run(
             model,
             data,

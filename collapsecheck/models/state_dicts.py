@@ -92,7 +92,9 @@ def unused_entries(content: Mapping[Any, Any], used: StateDict) -> tuple[str, ..
     if not used.key:
         prefixes = {name.partition(".")[0] for name in used.tensors}
         return tuple(str(name) for name in content if name not in used.tensors and name not in prefixes)
-    return tuple(str(name) for name in content if used.key != name and not used.key.startswith(f"{name}."))
+    within = [name for name in content if f"{used.key}.".startswith(f"{name}.")]
+    inner = max(within, key=lambda name: len(str(name)))  # beside "a.b", an "a" is another entry
+    return tuple(str(name) for name in content if name != inner)
 
 
 def _at(content: Mapping[Any, Any], key: str, everything: list[StateDict]) -> Found:

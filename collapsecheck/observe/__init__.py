@@ -95,10 +95,10 @@ class Observations:
     @cached_property
     def input_sample(self) -> PairSample:
         """The inputs of the same items, folded; raises NotObservable without input geometry."""
-        if self.inputs is None or self.inputs.folded is None:
+        if self.inputs is None or self.inputs.geometry is None:
             raise NotObservable("the inputs are not seen, or have no geometry (token ids)")
-        self.inputs.folded.flush()
-        return PairSample(self.inputs.folded.sample["rows"])
+        self.inputs.geometry.folded.flush()
+        return PairSample(self.inputs.geometry.folded.sample["rows"])
 
     @property
     def classes(self) -> int:

@@ -91,8 +91,8 @@ def streaming_measurements(raw: BlockedMoments, unit: BlockedMoments) -> dict[st
     for name, metric in METRICS.items():
         value = metric.of(cloud)
         half = jackknife.half_width([metric.of(part) for part in left_out])
-        if folded is not cloud:
-            half *= value / metric.of(folded)
+        if folded is not cloud and (reference := metric.of(folded)) != 0:
+            half *= value / reference
         null = metric.null(n, dimension) if n > 1 else math.nan
         found[name] = Measurement(
             value=value,

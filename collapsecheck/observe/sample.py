@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from collapsecheck.statistics import class_structure, jackknife, nulls
 from collapsecheck.statistics.measurement import Measurement
-from collapsecheck.statistics.moments import Array
+from collapsecheck.statistics.moments import ROUNDING, Array
 from collapsecheck.statistics.neighbours import (
-    centred_unit_rows,
     nearest,
     neighbour_ratio,
     pair_cosines,
@@ -49,7 +48,7 @@ class PairSample:
     @cached_property
     def centred(self) -> Array:
         """Unit rows seen from their mean, scaled to length 1 again."""
-        return centred_unit_rows(self.unit)
+        return unit_rows(self.deviations)
 
     @cached_property
     def pairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -64,7 +63,10 @@ class PairSample:
     @cached_property
     def deviations(self) -> Array:
         """Unit rows minus their mean: distances between them are distances between the directions."""
-        return self.unit - self.unit.mean(0) if len(self.unit) else self.unit
+        if not len(self.unit):
+            return self.unit
+        deviations = self.unit - self.unit.mean(0)
+        return np.where(np.abs(deviations) > ROUNDING, deviations, 0.0)
 
     @cached_property
     def typical_distance(self) -> float:

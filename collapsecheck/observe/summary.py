@@ -8,18 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from collapsecheck.observe.buffer import RowBuffer
 from collapsecheck.statistics.blocks import BLOCKS, BlockedMoments, blocks_of
 from collapsecheck.statistics.distinct import DistinctRows, DistinctValues
 from collapsecheck.statistics.hashing import bit_patterns, hash_rows, hash_values, priorities
 from collapsecheck.statistics.moments import squared_lengths
 from collapsecheck.statistics.reservoir import Reservoir
+from collapsecheck.statistics.spread import EPSILON
 
 SAMPLE_ROWS = 2048  # for everything that needs pairs: 2048² distances take a fraction of a second
 NORM_ROWS = 65_536  # norms are exact up to here, then from a sample of this size
 # Rows are taken in together, so that each of the 16 blocks gets a matrix product worth the name.
 BUFFER_ROWS = 16_384
 BUFFER_VALUES = 8_388_608
+HASHED_VALUES = 1_048_576  # hashed at a time, so that temporaries stay small
 LISTED_ROWS = 20  # non-finite rows named in reports
+LARGEST = 1e75  # the fourth power of a larger value is not finite
 
 
 @dataclass(slots=True)
@@ -27,8 +31,8 @@ class EmbeddingSummary:
     """Mergeable sums over all embeddings seen: raw rows, unit rows, hashes, norms and a reservoir sample.
 
     Results do not depend on the batch size, the order of the rows or on how they were sharded, provided each
-    row keeps its item number (`indices`). Rows with NaN or Inf are counted, listed and left out; zero rows are
-    counted and left out of the unit rows, since they have no direction.
+    row keeps its item number (`indices`). Rows with NaN, Inf or values beyond 1e75 are counted, listed and left
+    out; zero rows are counted and left out of the unit rows, since they have no direction.
 
     Parameters
     ----------
@@ -51,7 +55,8 @@ class EmbeddingSummary:
     distinct_values: DistinctValues = field(init=False)
     norms: Reservoir = field(default_factory=lambda: Reservoir(NORM_ROWS))
     sample: Reservoir = field(default_factory=lambda: Reservoir(SAMPLE_ROWS))
-    pending: list[tuple[Any, NDArray[np.int64], NDArray[np.int64] | None]] = field(default_factory=list)
+    labelled: bool = False
+    buffer: RowBuffer = field(init=False)
 
     def __post_init__(self) -> None:
         self.raw = BlockedMoments(self.dimension)
@@ -59,6 +64,7 @@ class EmbeddingSummary:
         self.minimum = np.full(self.dimension, np.inf)
         self.maximum = np.full(self.dimension, -np.inf)
         self.distinct_values = DistinctValues(self.dimension)
+        self.buffer = RowBuffer(min(BUFFER_ROWS, max(BUFFER_VALUES // self.dimension, 1024)))
 
     def update(
         self,
@@ -78,24 +84,23 @@ class EmbeddingSummary:
         if indices is None:
             indices = np.arange(self.rows_seen, self.rows_seen + len(rows))
         self.rows_seen += len(rows)
-        enough = min(BUFFER_ROWS, max(BUFFER_VALUES // self.dimension, 1024))
-        for start in range(0, len(rows), enough):
-            part = slice(start, start + enough)
-            self.pending.append((rows[part], indices[part], None if labels is None else labels[part]))
-            if sum(len(held) for held, _, _ in self.pending) >= enough:
+        self.labelled = labels is not None
+        if not self.buffer.fits(rows):
+            self.flush()
+        while len(rows):
+            taken = self.buffer.put(rows, indices, labels)
+            rows, indices, labels = rows[taken:], indices[taken:], None if labels is None else labels[taken:]
+            if self.buffer.full:
                 self.flush()
 
     def flush(self) -> None:
         """Take the buffered rows into the sums; called by every read-out."""
-        if not self.pending:
+        if not self.buffer.count:
             return
-        held, indices, labels = zip(*self.pending, strict=True)
-        self.pending = []
-        rows = _joined(held)
+        rows, index, labels = self.buffer.empty()
+        label = labels if self.labelled else None
         host = _on_host(rows)
-        index = np.concatenate(indices)
-        label = None if labels[0] is None else np.concatenate([part for part in labels if part is not None])
-        finite = np.isfinite(host).all(axis=1)
+        finite = finite_rows(host)
         if not finite.all():
             self.non_finite += int((~finite).sum())
             self.non_finite_rows = sorted([*self.non_finite_rows, *index[~finite].tolist()])[:LISTED_ROWS]
@@ -112,15 +117,18 @@ class EmbeddingSummary:
         if label is not None:
             columns["labels"] = label
         self._take_values(host)
-        norms = self._take_moments(rows, (rank % np.uint64(BLOCKS)).astype(np.intp))
+        # Once merged, sums stay on the host.
+        norms = self._take_moments(host if self.raw.hosted else rows, (rank % np.uint64(BLOCKS)).astype(np.intp))
         self.sample.offer(rank, **columns)
         self.norms.offer(rank, norms=norms)
         self.zero_rows += int((norms == 0).sum())
 
     def _take_values(self, host: NDArray[np.generic]) -> None:
-        words = bit_patterns(host)
-        self.distinct_rows.add(hash_rows(words))
-        self.distinct_values.add(hash_values(words))
+        step = max(1, HASHED_VALUES // self.dimension)
+        for start in range(0, len(host), step):
+            words = bit_patterns(host[start : start + step])
+            self.distinct_rows.add(hash_rows(words))
+            self.distinct_values.add(hash_values(words))
         np.minimum(self.minimum, host.min(0), out=self.minimum)
         np.maximum(self.maximum, host.max(0), out=self.maximum)
 
@@ -147,12 +155,16 @@ class EmbeddingSummary:
             )
         self.flush()
         other.flush()
+        if other.rows_seen:
+            dtypes = [self.dtype, other.dtype] if self.rows_seen else [other.dtype]
+            self.dtype = max(dtypes, key=EPSILON.__getitem__)
         self.rows_seen += other.rows_seen
         self.non_finite += other.non_finite
         self.non_finite_rows = sorted([*self.non_finite_rows, *other.non_finite_rows])[:LISTED_ROWS]
         self.zero_rows += other.zero_rows
-        self.raw.merge(other.raw.on_host())
-        self.unit.merge(other.unit.on_host())
+        self.raw, self.unit = self.raw.on_host(), self.unit.on_host()
+        self.raw.merge(other.raw)
+        self.unit.merge(other.unit)
         self.minimum = np.minimum(self.minimum, other.minimum)
         self.maximum = np.maximum(self.maximum, other.maximum)
         self.distinct_rows.merge(other.distinct_rows)
@@ -166,14 +178,9 @@ class EmbeddingSummary:
         return self.rows_seen - self.non_finite
 
 
-def _joined(parts: tuple[Any, ...]) -> Any:
-    if len(parts) == 1:
-        return parts[0]
-    if isinstance(parts[0], np.ndarray):
-        return np.concatenate(parts)
-    import torch
-
-    return torch.cat(parts)
+def finite_rows(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mask [n] of the floating-point rows whose fourth powers are finite."""
+    return np.asarray((np.abs(rows) <= min(LARGEST, float(np.finfo(rows.dtype).max))).all(axis=1))
 
 
 def _on_host(rows: Any) -> NDArray[Any]:
@@ -181,11 +188,13 @@ def _on_host(rows: Any) -> NDArray[Any]:
     if isinstance(rows, np.ndarray):
         return rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
     rows = rows.detach().cpu()
+    if not rows.dtype.is_floating_point:
+        rows = rows.double()
     return np.asarray((rows if rows.dtype.itemsize >= 4 else rows.float()).numpy())
 
 
 def _double(rows: Any) -> Any:
-    return rows.astype(np.float64) if isinstance(rows, np.ndarray) else rows.double()
+    return rows.astype(np.float64) if isinstance(rows, np.ndarray) else rows.detach().double()
 
 
 def _mask(mask: NDArray[Any], rows: Any) -> Any:

@@ -59,12 +59,18 @@ class BlockedMoments:
         whole = None if self.whole is None else self.whole.on_host()
         return BlockedMoments(self.dimension, [block.on_host() for block in self.blocks], whole)
 
+    @property
+    def hosted(self) -> bool:
+        """Whether there are sums, and they are numpy arrays."""
+        return bool(self.blocks) and isinstance(self.blocks[0].pivot, np.ndarray)
+
     def merge(self, other: BlockedMoments) -> None:
-        """Take in the rows of another shard, block by block."""
+        """Take in the rows of another shard, block by block; both on the host."""
         if not other.blocks:
             return
+        other = other.on_host()  # sums of its own, which may be added to
         if not self.blocks:
-            self.blocks, self.whole = list(other.blocks), other.whole
+            self.blocks, self.whole = other.blocks, other.whole
             return
         self.blocks = [mine.plus(theirs) for mine, theirs in zip(self.blocks, other.blocks, strict=True)]
         if self.whole is not None and other.whole is not None:

@@ -53,6 +53,17 @@ def cosine_std(unit: Moments) -> float:
     return math.sqrt(max(_mean_squared_gap(unit) - mean_cosine_gap(unit) ** 2, 0.0))
 
 
+def _variance_along_mean(unit: Moments) -> float:
+    """Var(u·m) for the mean m: mᵀCm without cancellation when all rows are close to m.
+
+    Up to a constant u·m is −‖y‖²/2 + y·ȳ, since ‖pivot + y‖ = 1: fourth powers of the spread, which C cannot hold.
+    """
+    y = unit.s / unit.n
+    total = -unit.q1 / 2 + float(unit.s @ y)
+    squares = unit.q2 / 4 - float(unit.v @ y) + float(y @ unit.G @ y)
+    return (squares - total**2 / unit.n) / (unit.n - 1)
+
+
 def mean_cosine_standard_error(unit: Moments) -> float:
     """Standard error of the mean cosine as a U-statistic of order two (Hoeffding 1948).
 
@@ -63,8 +74,7 @@ def mean_cosine_standard_error(unit: Moments) -> float:
     if n < 3 or unit.G is None:
         return float("nan")
     C = unit.covariance
-    m = unit.mean
-    first = max(float(m @ C @ m) - float(np.einsum("ij,ij->", C, C)) / n, 0.0)
+    first = max(_variance_along_mean(unit) - float(np.einsum("ij,ij->", C, C)) / n, 0.0)
     second = cosine_std(unit) ** 2
     return math.sqrt((4 * (n - 2) * first + 2 * second) / (n * (n - 1)))
 

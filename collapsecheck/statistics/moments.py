@@ -7,6 +7,7 @@ relative error grows like eps / spread⁴.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,15 @@ Array = NDArray[np.float64]
 Tensor = Any
 
 # Re-centre when the rows turn out to lie this many spreads away from the pivot ...
-FAR = 1e3
+FAR = 10.0
 # ... but not more often than each time the number of rows has grown by this factor.
 PATIENCE = 4
+
+# Rows shorter than this share of the pivot's length are scaled to length 1 by themselves.
+SHORT = 1e-2
+
+# Equal rows, once scaled to length 1, differ by this much of their length at most: a few roundings of float64.
+ROUNDING = 4 * 2.0**-52
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,7 +82,9 @@ class Moments:
         self.n += len(rows)
         self.s = self.s + sums[0]
         if self.G is not None:
-            self.G += y.T @ y  # numpy sees the transpose and forms half of it
+            product = y.T @ y  # numpy sees the transpose and forms half of it
+            product += self.G  # not into G, which merged sums may share
+            self.G = product
         self.q1 += float(r.sum())
         self.q2 += float(r @ r)
         self.v = self.v + sums[1]
@@ -166,10 +175,12 @@ class Moments:
 
     @property
     def deviation(self) -> float:
-        """Σ‖x − mean‖², ≥ 0: the trace of the scatter matrix, without cancellation."""
+        """Σ‖x − mean‖², ≥ 0: the trace of the scatter matrix, without cancellation; exactly 0 for equal rows."""
         if not self.n:
             return float("nan")
-        return max(self.q1 - float(self.s @ self.s) / self.n, 0.0)
+        mean = self.mean
+        value = self.q1 - float(self.s @ self.s) / self.n
+        return value if value > self.n * ROUNDING**2 * float(mean @ mean) else 0.0
 
     @property
     def total_variance(self) -> float:
@@ -192,6 +203,8 @@ class Moments:
             raise ValueError("these sums were kept without second-order products")
         if self.n < 2:
             return np.full(self.pivot.shape, np.nan)
+        if not self.deviation > 0:
+            return np.zeros(self.pivot.shape)
         return np.asarray(np.maximum((np.diagonal(self.G) - self.s**2 / self.n) / (self.n - 1), 0.0))
 
     @property
@@ -201,6 +214,41 @@ class Moments:
             raise ValueError("these sums were kept without second-order products")
         sc = np.outer(self.s, self.pivot)
         return np.asarray(self.G + sc + sc.T + self.n * np.outer(self.pivot, self.pivot))
+
+
+def add_first_order(raw: Moments, unit: Moments, rows: NDArray[np.generic]) -> None:
+    """Take rows x [m, D] into first-order sums of rows and of unit rows.
+
+    For long rows, such as images: everything follows from ‖y‖², y·c and sums of the deviations y = x − c, so
+    that the unit rows are never formed, but for rows much shorter than c, of which y keeps no digits.
+    `unit.pivot` must be c/‖c‖ for the pivot c of `raw` (0 for c = 0). With l = ‖x‖ and a = 1/l − 1/‖c‖ the
+    deviation of a unit row is u − c/‖c‖ = y/l + a·c; l − ‖c‖ is formed from y, so that nothing cancels. Sums
+    are formed without BLAS, whose threads would get in the way of the model's.
+    """
+    c = raw.pivot
+    length_of_c = math.sqrt(float(np.einsum("d,d->", c, c)))  # not c @ c: that wakes the threads of BLAS
+    y = rows - c
+    r = squared_lengths(y)
+    t = np.einsum("nd,d->n", y, c)
+    squares = r + 2 * t + length_of_c**2
+    raw.n += len(r)
+    raw.s = raw.s + y.sum(0)
+    raw.q1 += float(r.sum())
+    short = squares <= SHORT**2 * length_of_c**2
+    if short.any():
+        x = rows[short].astype(np.float64)
+        lengths = np.sqrt(squared_lengths(x))[:, None]
+        u = (x / np.where(lengths > 0, lengths, 1.0) - unit.pivot)[lengths[:, 0] > 0]
+        unit.n += len(u)
+        unit.s = unit.s + u.sum(0)
+        unit.q1 += float(squared_lengths(u).sum())
+        y, r, t, squares = y[~short], r[~short], t[~short], squares[~short]
+    length = np.sqrt(squares)
+    inverse = 1 / length
+    a = -(2 * t + r) / (length + length_of_c) * inverse / length_of_c if length_of_c > 0 else np.zeros_like(length)
+    unit.n += len(r)
+    unit.s = unit.s + (y * inverse[:, None]).sum(0) + c * a.sum()
+    unit.q1 += float((r * inverse**2 + 2 * t * a * inverse + (length_of_c * a) ** 2).sum())
 
 
 def squared_lengths(rows: Tensor) -> Tensor:

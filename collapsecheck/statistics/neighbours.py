@@ -8,20 +8,13 @@ from numpy.typing import NDArray
 from collapsecheck.statistics.moments import Array
 
 CHUNK = 512  # rows of the distance matrix formed at a time
-EXACT = 1e-9  # squared distances of unit rows below this, as |u|²+|w|²−2uw, are cancellation: recomputed
 
 
 def unit_rows(rows: NDArray[np.generic]) -> Array:
     """Rows [n, D] scaled to length 1 in float64; zero rows stay zero."""
     rows = np.asarray(rows, dtype=np.float64)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(norms > 0, norms, 1.0))
-
-
-def centred_unit_rows(rows: NDArray[np.generic]) -> Array:
-    """Unit rows, minus their mean, scaled to length 1 again: directions as seen from the middle of the cloud."""
-    unit = unit_rows(rows)
-    return unit_rows(unit - unit.mean(0)) if len(unit) else unit
+    return np.asarray(rows / np.where(norms > 0, norms, np.inf))
 
 
 def nearest(rows: Array, count: int = 1) -> tuple[NDArray[np.intp], Array]:

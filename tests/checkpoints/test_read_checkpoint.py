@@ -48,9 +48,7 @@ def test_no_two_formats_read_the_same_bytes(tmp_path: Path, weights: dict[str, t
     save_file(weights, files[2])
     for path in files:
         head = path.read_bytes()[:512]
-        found = [
-            each for each in plugins(formats, CheckpointFormat).values() if each().recognises(head, path)
-        ]
+        found = [each for each in plugins(formats, CheckpointFormat).values() if each().recognises(head, path)]
         assert len(found) == 1, path.name
 
 

@@ -39,6 +39,7 @@ class TextReport(Renderer):
             width=width or WIDTH,
             force_terminal=color,
             color_system="standard" if color else None,
+            no_color=not color,
             highlight=False,
             emoji=False,
             legacy_windows=False,
@@ -65,7 +66,7 @@ def headline(verdict: Verdict) -> RenderableType:
         kept = {True: "kept", False: "lost", None: "cannot be told"}[verdict.information_kept]
         if verdict.status is Status.COLLAPSED and verdict.information_kept:
             kept = "not destroyed, but drowned: differences are left far below what cosine shows"
-        usable = "usable" if verdict.cosine_usable else "not usable"
+        usable = {True: "usable", False: "not usable", None: "not looked at"}[verdict.cosine_usable]
         text.append(f"\nInformation about the items: {kept}. Raw cosine similarity: {usable}.", "not bold default")
     if verdict.borderline:
         checks = ", ".join(verdict.borderline)
@@ -107,12 +108,18 @@ def shown(value: float, digits: int = 3) -> str:
         return f"{value:,.0f}" if abs(value) < 1e7 else f"{value:.{digits - 1}e}"
     if abs(value) < 1e-3:
         return f"{value:.1e}"
-    return f"{value:.{max(digits - 1 - math.floor(math.log10(abs(value))), 0)}f}"
+    magnitude = int(f"{value:.{digits - 1}e}".partition("e")[2])  # of the rounded number: 0.0999 is shown as 0.10
+    return f"{value:.{max(digits - 1 - magnitude, 0)}f}"
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A number with so many decimals; a tiny negative one is no -0.00."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def measured(measurement: Measurement, *, cosine: bool = False) -> str:
     """Value ± half the width of its interval."""
-    value = f"{measurement.value:.4f}" if cosine else shown(measurement.value)
+    value = fixed(measurement.value, 4) if cosine else shown(measurement.value)
     if measurement.interval is None:
         return value
     half = (measurement.interval[1] - measurement.interval[0]) / 2
@@ -124,7 +131,8 @@ def numbers(report: Report) -> RenderableType:
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("measured", no_wrap=True)
     table.add_column("value", no_wrap=True)
-    table.add_column("healthy here", overflow="fold")
+    rows, dimension = report.metrics["rows"].value, report.model.embedding_dim
+    table.add_column(f"healthy for {rows:.0f} × {dimension}", overflow="fold")
     for label, value, healthy in rows_of_numbers(report):
         table.add_row(Text(label), Text(value), Text(healthy, style="dim"))
     return Group(table, "")
@@ -136,7 +144,7 @@ def rows_of_numbers(report: Report) -> Iterator[tuple[str, str, str]]:
     n, d = int(report.metrics["rows"].value), report.model.embedding_dim
 
     if "mean_cosine" in m:
-        inputs = f"; the inputs: {m['input_mean_cosine'].value:.2f}" if "input_mean_cosine" in m else ""
+        inputs = f"; the inputs: {fixed(m['input_mean_cosine'].value, 2)}" if "input_mean_cosine" in m else ""
         yield "mean cosine of all pairs", measured(m["mean_cosine"], cosine=True), f"below 0.9{inputs}"
         if m["mean_cosine"].value > 0.995:
             yield "  1 − mean cosine", measured(m["mean_cosine_gap"]), "above 0.02"
@@ -146,8 +154,9 @@ def rows_of_numbers(report: Report) -> Iterator[tuple[str, str, str]]:
         yield "spread of directions", measured(m["unit_spread"]), "0.3 to 1"
     if "unit_effective_rank" in m:
         rank = m["unit_effective_rank"]
+        most = rank.null or d
         inputs = f"; the inputs: {m['input_effective_rank'].value:.0f}" if "input_effective_rank" in m else ""
-        yield "effective rank", measured(rank), f"above 3; at most {shown(rank.null or d)} for {n} × {d}{inputs}"
+        yield "effective rank", measured(rank), f"{shown(min(3, most / 3), 2)} to {shown(most)}{inputs}"
     if "distinct_rows" in m:
         of = f" ({m['distinct_inputs'].value:.0f} inputs)" if "distinct_inputs" in m else ""
         yield "distinct embeddings", f"{m['distinct_rows'].value:.0f} of {n}", f"all{of}"
@@ -156,7 +165,7 @@ def rows_of_numbers(report: Report) -> Iterator[tuple[str, str, str]]:
         expected = f"about {shown(ratio.null, 2)}" if ratio.null is not None and math.isfinite(ratio.null) else ""
         yield "nearest neighbour / typical", shown(ratio.value), expected
     if "dead_dimensions" in m:
-        yield "dead dimensions", f"{m['dead_dimensions'].value:.0f} of {d}", "0; up to a quarter after a ReLU"
+        yield "dead dimensions", f"{m['dead_dimensions'].value:.0f} of {d}", "0; after a ReLU up to 25 %"
     if "norm_median" in m:
         yield "median length", shown(m["norm_median"].value), "any, but not vanishing"
     if m["zero_rows"].value:
@@ -174,9 +183,10 @@ def pictures(report: Report, width: int) -> Iterator[RenderableType]:
         yield Text("cosines of pairs", style="bold")
         yield Text(f"  {low:.{min(digits, 9)}f} {histogram(report.cosine_histogram)} {high:.{min(digits, 9)}f}")
     if len(report.spectrum) > 1:
-        bars = spectrum_bars(report.spectrum, min(len(report.spectrum), width - 4, 60))
+        count = len(report.spectrum)
+        bars = spectrum_bars(report.spectrum, min(count, width - 5 - len(str(count)), 60))
         yield Text("variance by direction, strongest first, each step a factor of ten", style="bold")
-        yield Text(f"  {bars}")
+        yield Text(f"  1 {bars} {count}")
     yield ""
 
 
@@ -188,7 +198,7 @@ def findings(report: Report) -> Iterator[RenderableType]:
         yield _line(finding)
     passed = sum(f.outcome is Outcome.PASSED for f in report.findings)
     skipped = [f.check for f in report.findings if f.outcome is Outcome.SKIPPED]
-    text = f"{passed} checks passed"
+    text = f"{passed} check{'' if passed == 1 else 's'} passed"
     if skipped:
         text += f"; {len(skipped)} could not be made: {', '.join(skipped)}"
     yield Text(f"{text}.", style="dim")
@@ -218,5 +228,5 @@ def footer(report: Report) -> RenderableType:
     worst = [f for f in report.findings if f.outcome is Outcome.FAILED and f.level is not Level.NOTE]
     if worst:
         first = next((f for f in worst if f.kind and f.kind == report.verdict.kind), worst[0])
-        text.append(f"\nWhat this means and what usually causes it: collapsecheck explain {first.check}", style="dim")
+        text.append(f"\nWhat usually causes this: collapsecheck explain {first.check}", style="dim")
     return text
