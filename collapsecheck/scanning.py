@@ -27,53 +27,52 @@ Progress = Callable[[str, int | None, int], None]
 HISTOGRAM_BINS = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelOptions:
-    """How to make a model of the checkpoint, and where its embedding is; see `collapsecheck scan --help`."""
-
-    model_def: str | None = None
-    arch: str | None = None
-    key: str | None = None
-    allow_partial: bool = False
-    layer: str | None = None
-    pool: Literal["mean", "cls"] = "mean"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataOptions:
-    """How to turn data into inputs; see `collapsecheck scan --help`."""
-
-    size: int | tuple[int, int] | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    input_scale: float | None = None
-    transform: str | None = None
-    labels: Path | None = None
-
-
 def scan(
     model: Path | str,
     data: Path | str,
     *,
-    model_options: ModelOptions | None = None,
-    data_options: DataOptions | None = None,
+    model_def: str | None = None,
+    arch: str | None = None,
+    key: str | None = None,
+    allow_partial: bool = False,
+    layer: str | None = None,
+    pool: Literal["mean", "cls"] = "mean",
+    size: int | tuple[int, int] | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    input_scale: float | None = None,
+    transform: str | None = None,
+    labels: Path | None = None,
     settings: Settings | None = None,
     progress: Progress = lambda stage, total, done: None,
 ) -> Report:
-    """Scan a checkpoint on a data set.
+    """Scan a checkpoint on a data set. Nothing in the checkpoint is executed, and neither file is changed.
 
-    Nothing in the checkpoint is executed, and neither file is changed.
+    Parameters
+    ----------
+    model, data
+        Paths of the checkpoint and of the data.
+    model_def, arch
+        `FILE_OR_MODULE:CALLABLE` that builds the model, or the name of a torchvision model.
+    key, allow_partial
+        Where in the file the weights are; whether to go on when some do not fit.
+    layer, pool
+        The module whose output is the embedding; how tokens become one embedding.
+    size, mean, std, input_scale, transform
+        Preprocessing, as the options of the command line; `transform` is `FILE_OR_MODULE:CALLABLE`.
+    labels
+        File of labels, instead of those that the data bring along.
+    settings
+        Gate, thresholds, device and the like; by default `Settings()`, which reads no file.
+    progress
+        Called with a stage, the number of items in all and the number of items newly done.
 
     Raises
     ------
     UsageError, NotLoadableError, NotMeasuredError
         Whatever a user can do something about; the message says what.
     """
-    settings, model_options, data_options = (
-        settings or Settings(),
-        model_options or ModelOptions(),
-        data_options or DataOptions(),
-    )
+    settings = settings or Settings()
     check_settings(settings)
     started, begin = datetime.now(UTC), time.perf_counter()
 
@@ -83,26 +82,26 @@ def scan(
     from collapsecheck.observe.forward import Forward, choose_device, extract
 
     device = choose_device(settings.device)
-    items = open_items(data, data_options.labels)
+    items = open_items(data, labels)
     progress("loading the model", None, 0)
     loaded = load_model(
         model,
-        model_def=model_options.model_def,
-        arch=model_options.arch,
-        key=model_options.key,
-        allow_partial=model_options.allow_partial,
+        model_def=model_def,
+        arch=arch,
+        key=key,
+        allow_partial=allow_partial,
     )
-    readout = choose_readout(loaded, model_options.layer, model_options.pool)
+    readout = choose_readout(loaded, layer, pool)
     loaded.module.to(device)
     preprocessing = choose_preprocessing(
         items,
         expected_input(loaded.module, loaded.arch_name),
         TransformOptions(
-            size=data_options.size,
-            mean=data_options.mean,
-            std=data_options.std,
-            input_scale=data_options.input_scale,
-            transform=load_callable(data_options.transform, option="--transform") if data_options.transform else None,
+            size=size,
+            mean=mean,
+            std=std,
+            input_scale=input_scale,
+            transform=load_callable(transform, option="--transform") if transform else None,
         ),
     )
     batches = Batches(

@@ -65,7 +65,7 @@ def judge(seen: Observations, findings: Sequence[Finding]) -> Verdict:
             information_kept=_information_kept(seen, headline),
             cosine_usable=False,
             reason=_with_data(_collapsed_reason(seen, headline), findings),
-            borderline=borderline,
+            borderline=tuple(sorted({finding.check for finding in errors if finding.borderline})),
         )
     if seen.rows < FEW_ROWS or seen.dimension < 2:
         s = "" if seen.rows == 1 else "s"

@@ -107,7 +107,10 @@ def _glyph(letter: str, random: np.random.Generator) -> np.ndarray:
     c, d = -np.sin(turn), np.cos(turn)
     x, y = 16 + random.uniform(-2, 2), 16 + random.uniform(-2, 2)
     picture = picture.transform(
-        (32, 32), Image.Transform.AFFINE, (a, b, x - a * 16 - b * 16, c, d, y - c * 16 - d * 16), Image.Resampling.BILINEAR
+        (32, 32),
+        Image.Transform.AFFINE,
+        (a, b, x - a * 16 - b * 16, c, d, y - c * 16 - d * 16),
+        Image.Resampling.BILINEAR,
     )
     ink = np.asarray(picture, dtype=np.float64) / 255
     low, high = random.uniform(0, 0.3), random.uniform(0.7, 1)

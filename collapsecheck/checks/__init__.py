@@ -51,8 +51,8 @@ class Kind(StrEnum):
 class Finding:
     """What one check says about one model: plain values only.
 
-    `borderline` is true when the 95 % interval of the value reaches across the threshold: the verdict then
-    says so instead of flipping from one sample of the data to the next.
+    `borderline` is true when twice the 95 % interval of the value reaches across the threshold: the verdict then
+    says so, since another sample of the data may land on the other side.
     """
 
     check: str

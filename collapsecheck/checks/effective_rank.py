@@ -67,7 +67,7 @@ class EffectiveRank(Check):
         shared = {"value": rank.value, "interval": rank.interval}
         message = f"the embeddings use about {rank.value:.1f} directions of {ceiling:.0f} possible"
         if not rank.value < max(warning, soft):
-            borderline = rank.straddles(warning)
+            borderline = rank.near(warning)
             yield self.passed(message, threshold=warning, borderline=borderline, evidence=evidence, **shared)
             return
         excuse = self._excuse(seen, rank.value, evidence)
@@ -83,7 +83,7 @@ class EffectiveRank(Check):
             message,
             threshold=error if level is Level.ERROR else max(warning, soft),
             kind=None if level is Level.NOTE else Kind.DIMENSIONAL,
-            borderline=not excuse and (rank.straddles(error) or rank.straddles(warning)),
+            borderline=not excuse and (rank.near(error) or (level is not Level.ERROR and rank.near(warning))),
             evidence=evidence,
             **shared,
         )

@@ -46,7 +46,7 @@ class MeanCosine(Check):
                 "a direction common to all embeddings drowns their differences",
                 threshold=cone if mean.above(cone) else compressed,
                 kind=Kind.CONE,
-                borderline=mean.straddles(cone) and not narrow,
+                borderline=mean.near(cone) and not narrow,
                 **shared,
             )
         elif mean.value > self.limits["note"]:
@@ -55,7 +55,7 @@ class MeanCosine(Check):
                 f"cosines are high ({mean.value:.3f} on average) but differ from pair to pair: rank by cosine, "
                 "set no absolute threshold",
                 threshold=self.limits["note"],
-                borderline=mean.straddles(cone),
+                borderline=mean.near(cone),
                 **shared,
             )
         else:

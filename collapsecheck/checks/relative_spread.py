@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collapsecheck import testing
 from collapsecheck.checks import Check, Finding, Kind, Level
@@ -38,8 +38,9 @@ class RelativeSpread(Check):
         spread = seen.measure("unit_spread")
         limit = max(self.limits["error"], self.limits["floors_error"] * seen.rounding_floor)
         constant = spread.value <= self.limits["floors_constant"] * seen.rounding_floor
-        shared = {"value": spread.value, "threshold": limit, "interval": spread.interval}
-        borderline = spread.straddles(limit)
+        shared: dict[str, Any] = {"value": spread.value, "threshold": limit, "interval": spread.interval}
+        unsure = spread.straddles(limit)
+        shared["borderline"] = spread.near(limit) and not constant
         if constant or spread.below(limit) or spread.value == 0:
             gap = seen.measure("mean_cosine_gap").value
             message = (
@@ -50,12 +51,11 @@ class RelativeSpread(Check):
             yield self.failed(
                 Level.ERROR, message, kind=Kind.COMPLETE, evidence={"numerically_constant": constant}, **shared
             )
-        elif borderline:
+        elif unsure:
             yield self.failed(
                 Level.WARNING,
                 f"the spread {spread.value:.3g} is too close to the limit {limit:.3g} to call",
                 kind=Kind.CONE,
-                borderline=True,
                 **shared,
             )
         else:

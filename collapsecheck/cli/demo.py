@@ -34,7 +34,7 @@ def demo(
             raise UsageError(f"unknown sample {name!r}{did_you_mean(name, known)}")
 
     from collapsecheck.cli.output import deliver, measuring, renderer_for
-    from collapsecheck.scanning import ModelOptions, scan
+    from collapsecheck.scanning import scan
     from collapsecheck.settings import Settings
 
     for name in chosen:
@@ -45,7 +45,7 @@ def demo(
             report = scan(
                 _short(model),
                 _short(data),
-                model_options=ModelOptions(model_def=definition),
+                model_def=definition,
                 settings=Settings(),
                 progress=progress,
             )

@@ -85,22 +85,13 @@ def scan(
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder")
 
-    from collapsecheck.scanning import DataOptions, ModelOptions
     from collapsecheck.scanning import scan as run
 
     with measuring(quiet) as progress:
         report = run(
-            model,
-            data,
-            model_options=ModelOptions(
-                model_def=model_def, arch=arch, key=key, allow_partial=allow_partial, layer=layer,
-                pool="cls" if pool == "cls" else "mean",
-            ),
-            data_options=DataOptions(
-                size=options.size(size), mean=options.numbers(mean, "--mean"), std=options.numbers(std, "--std"),
-                input_scale=input_scale, transform=transform, labels=labels,
-            ),
-            settings=settings,
-            progress=progress,
+            model, data, model_def=model_def, arch=arch, key=key, allow_partial=allow_partial, layer=layer,
+            pool="cls" if pool == "cls" else "mean", size=options.size(size), mean=options.numbers(mean, "--mean"),
+            std=options.numbers(std, "--std"), input_scale=input_scale, transform=transform, labels=labels,
+            settings=settings, progress=progress,
         )  # fmt: skip
     return deliver(report, renderer, output)

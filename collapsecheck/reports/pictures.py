@@ -9,8 +9,13 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 DECADES = 8  # a full block is the strongest direction, each eighth less a factor of ten
 
 
-def histogram(counts: Sequence[int]) -> str:
-    """Counts per bin as bars; the fullest bin is a full block, and no bin that holds anything is blank."""
+def histogram(counts: Sequence[int], width: int) -> str:
+    """Counts per bin as bars; the fullest bin is a full block, and no bin that holds anything is blank.
+
+    Neighbouring bins are put together until there are no more than `width`.
+    """
+    while len(counts) > width:
+        counts = [sum(counts[i : i + 2]) for i in range(0, len(counts), 2)]
     top = max(counts, default=0)
     return "".join(BLOCKS[0 if not count else max(1, round(8 * count / top))] for count in counts)
 

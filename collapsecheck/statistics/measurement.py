@@ -53,6 +53,13 @@ class Measurement:
         """The interval reaches across the threshold: too close to call."""
         return self.interval is not None and self.interval[0] <= threshold <= self.interval[1]
 
+    def near(self, threshold: float) -> bool:
+        """Another sample of the same size may well land on the other side: twice the interval reaches across."""
+        if self.interval is None:
+            return False
+        reach = self.interval[1] - self.interval[0]
+        return abs(self.value - threshold) <= reach
+
 
 def around(
     value: float, half_width: float, low: float = -math.inf, high: float = math.inf

@@ -10,7 +10,12 @@ from collapsecheck.reports.pictures import histogram, spectrum_bars
     [([], ""), ([0, 0], "  "), ([1], "█"), ([0, 1, 1000, 500], " ▁█▄"), ([3, 3], "██")],
 )
 def test_histogram(counts: list[int], picture: str) -> None:
-    assert histogram(counts) == picture
+    assert histogram(counts, width=10) == picture
+
+
+@pytest.mark.parametrize(("width", "picture"), [(9, "▂▄▆█"), (4, "▂▄▆█"), (3, "▃█"), (2, "▃█"), (1, "█")])
+def test_a_wide_histogram_is_narrowed_by_adding_up_neighbours(width: int, picture: str) -> None:
+    assert histogram([1, 2, 3, 4], width) == picture
 
 
 @pytest.mark.parametrize(

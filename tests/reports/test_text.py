@@ -38,6 +38,19 @@ def test_no_line_is_longer_than_the_terminal(example: Callable[[], Report], widt
     assert all(line == line.rstrip() for line in lines)
 
 
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("spread", [1.0, 1e-9])
+def test_pictures_stay_on_one_line(width: int, spread: float) -> None:
+    report = replace(
+        collapsed(), cosine_histogram=(1,) * 60, cosine_range=(1 - spread, 1.0), spectrum=(1 / 2048,) * 2048
+    )
+    lines = text_of(report, width=width).splitlines()
+    for title in ("cosines of pairs", "variance by direction"):
+        (at,) = [i for i, line in enumerate(lines) if line.startswith(title)]
+        picture = next(line for line in lines[at + 1 :] if line.startswith("  "))
+        assert "█" in picture and picture[-1].isdigit() and len(picture) <= width
+
+
 @each_example
 def test_without_a_terminal_there_are_80_columns_and_no_color(example: Callable[[], Report]) -> None:
     text = text_of(example())

@@ -173,10 +173,11 @@ def participation_ratio(rows: Any) -> float:
 
 
 def mean_cosine_standard_error(rows: Any) -> float:
-    """√(4(n−2)ζ₁ + 2ζ₂)/√(n(n−1)), with ζ₁ = Var(u·m) less its own sampling bias."""
+    """√(4(n−2)ζ₁ + 2ζ₂)/√(n(n−1)), with ζ₁ = Var(u·m) less its own sampling bias; u·m is a mean of cosines."""
     u = unit(rows)
     n = len(u)
-    first = max((centred(u) @ u.mean(0)).var(ddof=1) - (covariance(u) ** 2).sum() / n, LONG(0))
+    to_mean = ((u[:, None] - u[None]) ** 2).sum(-1).mean(1) / 2
+    first = max(to_mean.var(ddof=1) - (covariance(u) ** 2).sum() / n, LONG(0))
     return float(np.sqrt((4 * (n - 2) * first + 2 * LONG(cosine_std(rows)) ** 2) / (n * (n - 1))))
 
 

@@ -179,9 +179,10 @@ def pictures(report: Report, width: int) -> Iterator[RenderableType]:
     """The cosine histogram and the spectrum as block characters."""
     if len(report.cosine_histogram) and report.model.embedding_dim > 1:
         low, high = report.cosine_range
-        digits = max(2, 2 - math.floor(math.log10(max(high - low, 1e-12))))
+        decimals = min(max(2, 2 - math.floor(math.log10(max(high - low, 1e-12)))), 9)
+        left, right = fixed(low, decimals), fixed(high, decimals)
         yield Text("cosines of pairs", style="bold")
-        yield Text(f"  {low:.{min(digits, 9)}f} {histogram(report.cosine_histogram)} {high:.{min(digits, 9)}f}")
+        yield Text(f"  {left} {histogram(report.cosine_histogram, width - len(left) - len(right) - 4)} {right}")
     if len(report.spectrum) > 1:
         count = len(report.spectrum)
         bars = spectrum_bars(report.spectrum, min(count, width - 5 - len(str(count)), 60))

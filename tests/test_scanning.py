@@ -1,0 +1,120 @@
+"""The public API: what the command line does, from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import collapsecheck
+from collapsecheck import testing
+from collapsecheck.errors import UsageError
+from collapsecheck.reports import DataFacts, ModelFacts
+from collapsecheck.scanning import DataOptions, ModelOptions, check_settings, report_on, scan_embeddings
+from collapsecheck.settings import Settings
+
+DEFINITION = "from torch import nn\n\ndef build():\n    return nn.Sequential(nn.Linear(4, 8))\n"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    (tmp_path / "net.py").write_text(DEFINITION)
+    torch.save(nn.Sequential(nn.Linear(4, 8)).state_dict(), tmp_path / "model.pt")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((64, 4)).astype("float32"))
+    return tmp_path
+
+
+def test_the_public_names() -> None:
+    assert set(collapsecheck.__all__) == {"Report", "__version__", "scan"}
+    assert isinstance(collapsecheck.Report, type) and callable(collapsecheck.scan)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        collapsecheck.nothing  # noqa: B018
+
+
+def test_a_scan_returns_plain_values_and_tells_its_progress(files: Path) -> None:
+    told: list[tuple[str, int | None, int]] = []
+    before = {path: path.read_bytes() for path in files.iterdir()}
+    report = collapsecheck.scan(
+        files / "model.pt",
+        files / "x.npy",
+        model_options=ModelOptions(model_def=f"{files / 'net.py'}:build"),
+        data_options=DataOptions(input_scale=2.0),
+        settings=Settings(batch_size=16, workers=0),
+        progress=lambda *step: told.append(step),
+    )
+    assert report.verdict.status == "healthy" and report.gate.passed
+    assert (report.model.embedding_dim, report.data.used) == (8, 64)
+    assert told[0][0] == "loading the model"
+    assert [step for step in told if step[0] == "embedding"] == [("embedding", 64, 16)] * 4
+    assert all(path.read_bytes() == content for path, content in before.items()), "the files are not changed"
+
+
+def test_embeddings_tell_their_progress_too(files: Path) -> None:
+    told: list[tuple[str, int | None, int]] = []
+    report = scan_embeddings(files / "x.npy", progress=lambda *step: told.append(step))
+    assert report.verdict.status == "healthy" and report.model.sha256 is None
+    assert told == [("reading", 64, 64)]
+
+
+def test_the_random_state_of_the_caller_is_left_alone(files: Path) -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    collapsecheck.scan(
+        files / "model.pt",
+        files / "x.npy",
+        model_options=ModelOptions(model_def=f"{files / 'net.py'}:build"),
+        settings=Settings(workers=0),
+    )
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Settings(select=("nothing",)), "unknown check 'nothing'"),
+        (Settings(ignore=("nothing",)), "unknown check 'nothing'"),
+        (Settings(thresholds={"nothing": {"x": 1.0}}), "unknown check 'nothing'"),
+        (Settings(thresholds={"mean-cosine": {"x": 1.0}}), "unknown threshold mean-cosine.x"),
+        (Settings(require=("nothing>=1",)), "unknown metric 'nothing'"),
+        (Settings(select=("non-finite",), ignore=("non-finite", "mean-cosine")), "not a single check"),
+    ],
+)
+def test_settings_are_checked_before_anything_slow(settings: Settings, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_settings(settings)
+    with pytest.raises(UsageError, match=message):
+        collapsecheck.scan("missing.pt", "missing", settings=settings)
+
+
+def test_the_share_of_unreadable_items_is_a_threshold_like_others() -> None:
+    seen = testing.partly_read()
+    facts = {
+        "model": ModelFacts(path="m", format="f", embedding_dim=64),
+        "data": DataFacts(path="d", kind="k", seen=1000, used=900),
+        "run": {},
+    }
+    for settings, code in (
+        (Settings(), 1),
+        (Settings(max_unreadable=0.2), 0),
+        (Settings(thresholds={"readable-data": {"error": 0.2}}), 0),
+    ):
+        assert report_on(seen, settings, **facts).gate.exit_code == code  # type: ignore[arg-type]
+
+
+def test_pictures_of_a_report() -> None:
+    facts = {
+        "model": ModelFacts(path="m", format="f", embedding_dim=64),
+        "data": DataFacts(path="d", kind="k", seen=1000, used=1000),
+        "run": {},
+    }
+    report = report_on(testing.power_law(), Settings(), **facts)  # type: ignore[arg-type]
+    assert sum(report.spectrum) == pytest.approx(1) and list(report.spectrum) == sorted(report.spectrum, reverse=True)
+    assert sum(report.cosine_histogram) > 1000 and -1 <= report.cosine_range[0] < report.cosine_range[1] <= 1
+    empty = report_on(testing.few_rows(1), Settings(), **facts)  # type: ignore[arg-type]
+    assert (empty.spectrum, empty.cosine_histogram) == ((), ())
