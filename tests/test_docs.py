@@ -16,6 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from collapsecheck.exit_codes import ExitCode
+from collapsecheck.scanning import check_settings
+from collapsecheck.settings import Settings, load_settings
+
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^( *)```console\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"\s*# exit code (\d+)\s*$")
@@ -31,7 +35,8 @@ def commands(text: str) -> Iterator[tuple[str, int]]:
                 yield CODE.sub("", command), int(code[1]) if code else 0
 
 
-DOCUMENTED = list(commands((ROOT / "README.md").read_text(encoding="utf-8")))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTED = list(commands(README))
 
 
 @pytest.fixture
@@ -51,6 +56,25 @@ def test_commands_of_the_readme(root: Path, command: str, code: int) -> None:
     )
     assert found.returncode == code, found.stdout + found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_the_exit_codes_of_the_readme() -> None:
+    rows = [f"| {int(code)} | {code.meaning} |" for code in ExitCode]
+    assert "\n".join(rows) in README
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```toml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
+def test_settings_of_the_readme(tmp_path: Path, block: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(block)
+    settings = load_settings({}, folder=tmp_path)
+    check_settings(settings)
+    assert settings != Settings()
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))], ids=lambda path: path.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_how_commands_are_found() -> None:

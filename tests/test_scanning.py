@@ -13,7 +13,7 @@ import collapsecheck
 from collapsecheck import testing
 from collapsecheck.errors import UsageError
 from collapsecheck.reports import DataFacts, ModelFacts
-from collapsecheck.scanning import DataOptions, ModelOptions, check_settings, report_on, scan_embeddings
+from collapsecheck.scanning import check_settings, report_on, scan_embeddings
 from collapsecheck.settings import Settings
 
 DEFINITION = "from torch import nn\n\ndef build():\n    return nn.Sequential(nn.Linear(4, 8))\n"
@@ -41,8 +41,8 @@ def test_a_scan_returns_plain_values_and_tells_its_progress(files: Path) -> None
     report = collapsecheck.scan(
         files / "model.pt",
         files / "x.npy",
-        model_options=ModelOptions(model_def=f"{files / 'net.py'}:build"),
-        data_options=DataOptions(input_scale=2.0),
+        model_def=f"{files / 'net.py'}:build",
+        input_scale=2.0,
         settings=Settings(batch_size=16, workers=0),
         progress=lambda *step: told.append(step),
     )
@@ -67,7 +67,7 @@ def test_the_random_state_of_the_caller_is_left_alone(files: Path) -> None:
     collapsecheck.scan(
         files / "model.pt",
         files / "x.npy",
-        model_options=ModelOptions(model_def=f"{files / 'net.py'}:build"),
+        model_def=f"{files / 'net.py'}:build",
         settings=Settings(workers=0),
     )
     assert torch.equal(torch.get_rng_state(), before[0])

@@ -211,11 +211,17 @@ def test_the_data_are_named_when_they_repeat() -> None:
     assert found.reason.endswith("Look at the data first: there are only 1 distinct inputs among 100.")
 
 
-def test_what_is_close_to_a_threshold_is_said_whatever_the_status(healthy: Observations) -> None:
+def test_what_is_close_to_a_threshold_is_said(healthy: Observations) -> None:
     close = replace(fault(Kind.CONE, Level.NOTE, check="mean-cosine"), borderline=True)
     also = replace(fault(None, Level.NOTE, check="effective-rank"), outcome=Outcome.PASSED, borderline=True)
     assert judge(healthy, [close, also]).borderline == ("effective-rank", "mean-cosine")
-    assert judge(healthy, [close, fault(Kind.NORM)]).borderline == ("mean-cosine",)
+
+
+def test_of_a_collapse_only_what_could_undo_it_is_close(healthy: Observations) -> None:
+    close = replace(fault(Kind.CONE, Level.WARNING, check="mean-cosine"), borderline=True)
+    error = replace(fault(Kind.COMPLETE, check="relative-spread"), borderline=True)
+    assert judge(healthy, [close, fault(Kind.NORM)]).borderline == ()
+    assert judge(healthy, [close, error]).borderline == ("relative-spread",)
 
 
 def test_a_mean_cosine_at_its_threshold_is_called_borderline() -> None:

@@ -24,7 +24,12 @@ from benchmarks.zoo_parts.recipes import HEALTHY, Recipe, Sample, embed, score
 
 # The neighbours must be at least this good, 0 being chance and 1 perfect.
 GOOD = 0.5
-GOOD_NUMBER = 0.25
+# The progress of diabetes is hard to tell, and two views of one letter do not say which letter it is.
+MODEST = 0.25
+# Forty rows are few: not to judge them is no false alarm.
+FEW = HEALTHY | {"inconclusive"}
+# Nothing in the objective keeps a common offset away, so a high cosine may rightly be remarked upon.
+OFFSET_IS_FREE = HEALTHY | {"degraded"}
 
 
 def recipes() -> Iterator[Recipe]:
@@ -54,6 +59,8 @@ def raised(
     on_training: bool = False,
     weight_decay: float = 0.0,
     rate: float = 2e-3,
+    least: float = GOOD,
+    expected: frozenset[str] = HEALTHY,
 ) -> Recipe:
     """Train an encoder on `data` and scan `n` rows of it: held-out ones first, then, where they end, the others."""
 
@@ -71,9 +78,6 @@ def raised(
         known_classes = seen.truth[:n] if labels and seen.is_classes else None
         return Sample(embed(encoder, inputs), inputs, known_classes, good)
 
-    least = GOOD_NUMBER if data == "diabetes" else GOOD
-    # Forty rows are few: not to judge them is no false alarm.
-    expected = HEALTHY | {"inconclusive"} if n <= 40 else HEALTHY
     return Recipe(f"healthy/{name}", expected, None, make, lambda value: value >= least)
 
 
@@ -128,12 +132,13 @@ def objectives() -> Iterator[Recipe]:
         yield raised(f"supervised-contrastive-{norm}", "digits", conv(norm=norm), 128, supervised_contrastive)
         yield raised(f"triplet-{norm}", "digits", conv(norm=norm), 64, triplet, steps=200)
         yield raised(f"autoencoder-{norm}", "digits", conv(norm=norm), 32, autoencoder, n=1000, steps=300)
-        yield raised(f"vicreg-{norm}", "digits", conv(norm=norm), 64, vicreg, n=200, steps=250)
+        free = OFFSET_IS_FREE if norm == "none" else HEALTHY
+        yield raised(f"vicreg-{norm}", "digits", conv(norm=norm), 64, vicreg, n=200, steps=250, expected=free)
     yield raised("regression", "digits", conv(), 64, regression, n=360, steps=300)
-    yield raised("letters-contrastive", "glyphs", conv(depth=4, norm="batch"), 128, contrastive, n=1000, steps=200)
+    yield raised("letters-contrastive", "glyphs", conv(depth=4, norm="batch"), 128, contrastive, n=1000, least=MODEST)
     yield raised("letters-supervised-contrastive", "glyphs", conv(depth=4), 64, supervised_contrastive, steps=300)
     yield raised("letters-triplet", "glyphs", conv(depth=4, norm="batch"), 64, triplet, n=200, steps=250)
-    yield raised("letters-vicreg", "glyphs", conv(depth=4, norm="batch"), 256, vicreg, n=1000, steps=200)
+    yield raised("letters-vicreg", "glyphs", conv(depth=4, norm="batch"), 256, vicreg, n=1000, least=MODEST)
 
 
 def read_outs() -> Iterator[Recipe]:
@@ -172,10 +177,10 @@ def small_sets() -> Iterator[Recipe]:
     yield raised("breast-cancer-relu", "breast_cancer", then(mlp(1), nn.ReLU), 64, n=200)
     yield raised("iris", "iris", mlp(2, width=32), 8, n=150)
     yield raised("iris-wide", "iris", mlp(1, width=64), 64, n=150)
-    yield raised("diabetes", "diabetes", mlp(1, width=64), 32, n=360, steps=60)
+    yield raised("diabetes", "diabetes", mlp(1, width=64), 32, n=360, steps=60, least=MODEST)
     yield raised("wine-autoencoder", "wine", mlp(1, width=64), 8, autoencoder, n=178, steps=400)
-    yield raised("forty-digits", "digits", conv(norm="batch"), 64, n=40)
-    yield raised("forty-letters", "glyphs", conv(depth=4, norm="batch"), 128, n=40)
+    yield raised("forty-digits", "digits", conv(norm="batch"), 64, n=40, expected=FEW)
+    yield raised("forty-letters", "glyphs", conv(depth=4, norm="batch"), 128, n=40, expected=FEW)
     yield raised("sixty-four-plain", "digits", conv(), 256, n=64)
     yield raised("hundred-wide", "digits", mlp(2), 512, n=100)
 

@@ -111,7 +111,7 @@ def mlp(depth: int = 2, width: int = 128, act: type[nn.Module] = nn.ReLU, norm: 
 def conv(
     depth: int = 3, width: int = 24, act: type[nn.Module] = nn.ReLU, norm: str = "none", pooled: bool = False
 ) -> Build:
-    """`depth` 3x3 convolutions, halved while wider than 4; pooled: the average of `d` last channels is the embedding."""
+    """`depth` 3x3 convolutions, halved while wider than 4; pooled: the averages of `d` channels are the embedding."""
 
     def build(shape: Shape, d: int) -> nn.Module:
         layers: list[nn.Module] = []

@@ -67,7 +67,7 @@ def cross_entropy(encoder: nn.Module, data: Data, d: int) -> Objective:
     return Objective(lambda x, y: functional.cross_entropy(head(encoder(x)), y), (head,))
 
 
-def supervised_contrastive(encoder: nn.Module, data: Data, d: int) -> Objective:
+def supervised_contrastive(encoder: nn.Module, _data: Data, _d: int) -> Objective:
     """Khosla et al. 2020, on unit rows, temperature .1."""
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
@@ -81,10 +81,10 @@ def supervised_contrastive(encoder: nn.Module, data: Data, d: int) -> Objective:
     return Objective(loss)
 
 
-def contrastive(encoder: nn.Module, data: Data, d: int) -> Objective:
+def contrastive(encoder: nn.Module, _data: Data, _d: int) -> Objective:
     """NT-Xent (Chen et al. 2020) on two random views, temperature .2; labels are not looked at."""
 
-    def loss(x: Tensor, y: Tensor) -> Tensor:
+    def loss(x: Tensor, _y: Tensor) -> Tensor:
         unit = functional.normalize(encoder(torch.cat([view(x), view(x)])), dim=1)
         logits = (unit @ unit.T / 0.2).masked_fill(torch.eye(len(unit), dtype=torch.bool), -1e9)
         return functional.cross_entropy(logits, torch.arange(len(unit)).roll(len(x)))
@@ -92,7 +92,7 @@ def contrastive(encoder: nn.Module, data: Data, d: int) -> Objective:
     return Objective(loss)
 
 
-def triplet(encoder: nn.Module, data: Data, d: int) -> Objective:
+def triplet(encoder: nn.Module, _data: Data, _d: int) -> Objective:
     """Semi-hard triplets (Schroff et al. 2015) on unit rows, margin .3."""
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
@@ -118,10 +118,10 @@ def autoencoder(encoder: nn.Module, data: Data, d: int) -> Objective:
     return Objective(lambda x, y: functional.mse_loss(decoder(encoder(x)), x.flatten(1)), (decoder,))
 
 
-def vicreg(encoder: nn.Module, data: Data, d: int) -> Objective:
+def vicreg(encoder: nn.Module, _data: Data, d: int) -> Objective:
     """Bardes et al. 2022, all three terms."""
 
-    def loss(x: Tensor, y: Tensor) -> Tensor:
+    def loss(x: Tensor, _y: Tensor) -> Tensor:
         first, second = encoder(view(x)), encoder(view(x))
         total = 25 * functional.mse_loss(first, second)
         for rows in (first, second):
@@ -134,7 +134,7 @@ def vicreg(encoder: nn.Module, data: Data, d: int) -> Objective:
     return Objective(loss)
 
 
-def regression(encoder: nn.Module, data: Data, d: int) -> Objective:
+def regression(encoder: nn.Module, _data: Data, d: int) -> Objective:
     """Ink, its centre and its spread, read off the picture: a target of six numbers."""
     head = nn.Linear(d, 6)
 

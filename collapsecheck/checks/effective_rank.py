@@ -19,12 +19,14 @@ class EffectiveRank(Check):
     Vetterli 2007), against the rank of isotropic rows of the same number and dimension (the null).
     Healthy: no fixed share of the dimension. Small networks trained on ten classes have 7 to 13 of 64, since a
     decaying spectrum is what training makes; rank faults have 1 to 3.
-    Fails (error): below 3 (or a third of the null, if that is less): at most two or three directions are left.
-    Also below 3 % of the null when the cut is hard, that is when 90 % of the directions hold less than a
-    thousandth of the largest deviation: no trained spectrum ends so abruptly.
-    Fails (warning): below 10 % of the null with a hard cut. A soft spectrum that low is a note.
+    Fails (error): below 3 (or a third of the null, if that is less), with more than half of the directions holding
+    less than a thousandth of the largest deviation: two or three directions are left, and the rest is gone.
+    Also below 3 % of the null when 90 % of the directions are gone: no trained spectrum ends so abruptly.
+    Fails (warning): below 3 with a soft spectrum, where the weak directions still hold something; below 10 % of
+    the null when 90 % are gone. A soft spectrum below 10 % of the null, but above 3, is a note.
     Not held against the model: inputs whose own rank is as low; classes that explain it (neural collapse leaves
-    C − 1 directions); fewer than 32 rows; fewer than 4 dimensions; embeddings that are numerically constant.
+    C − 1 directions; without labels, as many tight groups as explain it); fewer than 32 rows; fewer than 4
+    dimensions; embeddings that are numerically constant.
     Usual reasons: a bottleneck or rank-one projection, an objective without repulsion, constant initialisation,
     unmasked padding (Hua 2021, Jing 2022).
     """
@@ -34,9 +36,15 @@ class EffectiveRank(Check):
         "share_error": 0.03,
         "share_warning": 0.10,
         "hard_cut": 0.1,
+        "soft_spectrum": 0.5,
         "minimum_rows": 32.0,
         "input_ratio": 1.5,
     }
+    # Classes explain a rank when they hold half of the variance, and most of the C − 1 directions they need are used.
+    CLASS_SHARE = 0.5
+    CLASS_DIRECTIONS = 0.7
+    TWO_GROUPS = 1.8  # a lopsided pair of groups counts as a little less than two
+
     HEALTHY = testing.power_law
     COLLAPSED = testing.low_rank
 
@@ -74,7 +82,7 @@ class EffectiveRank(Check):
         level = Level.NOTE
         if excuse:
             message += f", {excuse}"
-        elif rank.below(error):
+        elif rank.below(error) and live.share < self.limits["soft_spectrum"]:
             level = Level.ERROR
         elif rank.below(warning) or rank.straddles(error):
             level = Level.WARNING
@@ -95,9 +103,11 @@ class EffectiveRank(Check):
             evidence["input_effective_rank"] = inputs.value
             if inputs.value < self.limits["input_ratio"] * rank:
                 return f"no fewer than the data themselves ({inputs.value:.1f})"
-        if seen.separates_classes:
-            expected = seen.classes - 1
-            evidence["classes"] = expected + 1
-            if rank >= 0.7 * expected:
-                return f"which is what {expected + 1} well separated classes need"
+        if seen.sample.known_labels is not None:
+            if seen.tells_classes_apart(self.CLASS_SHARE) and rank >= self.CLASS_DIRECTIONS * (seen.classes - 1):
+                return f"which is what {seen.classes} well separated classes need"
+        else:
+            evidence["groups"] = groups = seen.sample.group_number
+            if groups >= self.TWO_GROUPS and rank >= self.CLASS_DIRECTIONS * (groups - 1):
+                return f"which is what about {groups:.0f} tight groups need"
         return ""

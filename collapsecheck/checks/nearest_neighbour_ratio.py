@@ -24,12 +24,20 @@ class NearestNeighbourRatio(Check):
     Healthy: about n^(−1/rank); 0.1 to 0.9.
     Fails (error): more than half of the rows practically coincide with another although their inputs do not.
     Fails (warning): the ratio is less than half of what a continuous cloud of that rank shows, and 90 % of the
-    rows form tight groups, fewer than a tenth as many as there are rows, which labels do not explain.
+    rows form tight groups, fewer than a tenth as many as there are rows, that the labels do not explain. Without
+    labels such groups may be the classes of a classifier: then only fewer groups than a hundredth of the rows
+    are a warning, and more are a note.
     Not held against the model: near-duplicate inputs; groups that are the classes (neural collapse, a note).
     Usual reasons: a classifier's last layer, quantisation, saturation, too few prototypes.
     """
 
-    thresholds = {"same_error": 0.5, "ratio_of_null": 0.5, "grouped_share": 0.9, "rows_per_group": 10.0}
+    thresholds = {
+        "same_error": 0.5,
+        "ratio_of_null": 0.5,
+        "grouped_share": 0.9,
+        "rows_per_group": 10.0,
+        "rows_per_group_unlabelled": 100.0,
+    }
     HEALTHY = testing.power_law
 
     @staticmethod
@@ -69,14 +77,13 @@ class NearestNeighbourRatio(Check):
             and groups * self.limits["rows_per_group"] <= seen.rows
         )
         if tight and of_inputs < self.limits["same_error"]:
-            known = seen.separates_classes
-            reason = "which are the classes" if known else "if they are your classes, that is expected of a classifier"
+            level, reason = self._meaning(seen, groups)
             yield self.failed(
-                Level.NOTE if known else Level.WARNING,
-                f"the embeddings sit in {groups} tight groups; {reason}",
+                level,
+                f"the embeddings sit in {groups} tight groups, {reason}",
                 value=ratio.value,
                 threshold=self.limits["ratio_of_null"] * (ratio.null or 0),
-                kind=None if known else Kind.CLUSTER,
+                kind=None if level is Level.NOTE else Kind.CLUSTER,
                 evidence=evidence,
             )
         else:
@@ -86,6 +93,14 @@ class NearestNeighbourRatio(Check):
                 threshold=self.limits["ratio_of_null"] * (ratio.null or 0),
                 evidence=evidence,
             )
+
+    def _meaning(self, seen: Observations, groups: int) -> tuple[Level, str]:
+        if seen.separates_classes:
+            return Level.NOTE, "which are the classes"
+        if seen.sample.known_labels is not None:
+            return Level.WARNING, "which are not the classes"
+        few = groups * self.limits["rows_per_group_unlabelled"] <= seen.rows
+        return Level.WARNING if few else Level.NOTE, "which is expected of a classifier if they are its classes"
 
     @staticmethod
     def _input_same_share(seen: Observations) -> float:

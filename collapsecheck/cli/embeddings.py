@@ -12,7 +12,9 @@ from collapsecheck.cli.output import deliver, measuring, renderer_for
 
 
 def embeddings(
-    file: Annotated[Path, typer.Argument(help="Vectors [n, d]: .npy (memory-mapped), .npz, .pt or .safetensors.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Vectors [n, d]: .npy (memory-mapped), .npz, .pt or .safetensors.")
+    ],
     labels: options.Labels = None,
     seed: options.Seed = None,
     fail_on: options.FailOn = None,

@@ -14,9 +14,13 @@ from collapsecheck.errors import UsageError, did_you_mean
 
 def scan(
     model: Annotated[
-        Path, typer.Argument(help="Checkpoint: a state_dict or a training checkpoint (.pt, .safetensors).")
+        Path,
+        typer.Argument(metavar="MODEL", help="Checkpoint: a state_dict or a training checkpoint (.pt, .safetensors)."),
     ],
-    data: Annotated[Path, typer.Argument(help="Folder of images (class sub-folders give labels), or .npy, .npz, .pt.")],
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="Folder of images (class sub-folders give labels), or .npy, .npz, .pt."),
+    ],
     model_def: Annotated[
         str | None,
         typer.Option("--model-def", metavar="FILE_OR_MODULE:CALLABLE", help="Your code that builds the model."),

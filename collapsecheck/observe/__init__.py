@@ -111,12 +111,16 @@ class Observations:
     @property
     def separates_classes(self) -> bool:
         """Whether labels are given and the embeddings tell them apart as a trained classifier does."""
+        return self.tells_classes_apart(SEPARATED_SHARE)
+
+    def tells_classes_apart(self, between_share: float) -> bool:
+        """Whether classes hold this share of the variance, and their centres name nearly every item."""
         share = self.measurements.get("between_class_share")
         centre = self.measurements.get("nearest_centre_accuracy")
         return bool(
             share is not None
             and centre is not None
-            and share.value > SEPARATED_SHARE
+            and share.value > between_share
             and centre.high >= SEPARATED_ACCURACY
         )
 

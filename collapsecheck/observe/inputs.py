@@ -68,9 +68,9 @@ class InputSummary:
 
     def update(self, inputs: NDArray[np.generic], indices: NDArray[np.int64]) -> None:
         """Take in inputs [m, ...] with their item numbers [m]."""
-        rows = inputs.reshape(len(inputs), -1)
-        if not rows.size:
+        if not inputs.size:
             return
+        rows = inputs.reshape(len(inputs), -1)
         self.distinct.add(hash_rows(bit_patterns(rows)))
         if not np.issubdtype(rows.dtype, np.floating):
             return

@@ -20,6 +20,7 @@ from collapsecheck.statistics.neighbours import (
     tight_groups,
     unit_rows,
 )
+from collapsecheck.statistics.spectrum import entropy_rank
 
 NEIGHBOURS = 5
 QUANTILES = {"q01": 0.01, "q05": 0.05, "q50": 0.5, "q95": 0.95, "q99": 0.99}
@@ -106,6 +107,20 @@ class PairSample:
     def groups(self) -> NDArray[np.intp]:
         """Tight groups of rows [m] (single linkage at 5 % of the typical distance)."""
         return tight_groups(*self._nearest, TIGHT * self.largest_distance)
+
+    @property
+    def group_number(self) -> float:
+        """Effective number of tight groups of the rows as they are, exp of the entropy of their shares, ≥ 1.
+
+        Rows along a line or in a plane form one group (their unit rows may form two): a continuum is no group.
+        """
+        rows = np.asarray(self.rows, dtype=np.float64)
+        rows = rows - rows.mean(0)
+        typical = math.sqrt(2 * float((rows**2).sum(1).mean())) if len(rows) > 2 else 0.0
+        if not typical > 0:
+            return 1.0
+        indices, distances = nearest(rows / typical, NEIGHBOURS)
+        return entropy_rank(np.unique(tight_groups(indices, distances, TIGHT), return_counts=True)[1].astype(float))
 
     def measurements(self, intrinsic_dimension: float) -> dict[str, Measurement]:
         """All sample metrics that can be had; `intrinsic_dimension` sets the null of the neighbour ratio."""

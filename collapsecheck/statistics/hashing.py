@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def priorities(indices: NDArray[np.int64], seed: int) -> Hashes:
 
 def bit_patterns(rows: NDArray[Any]) -> Words:
     """Rows [n, ...] as unsigned integers [n, D], 0.0 and −0.0 alike (they are equal to torch.unique)."""
-    rows = rows.reshape(len(rows), -1)
+    rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))
     if rows.dtype in (np.float16, np.bool_):
         rows = rows.astype(np.float32)
     if np.issubdtype(rows.dtype, np.floating):

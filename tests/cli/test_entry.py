@@ -67,9 +67,9 @@ def test_no_command_at_all_shows_the_help_but_does_not_pass(call: Call) -> None:
     ("arguments", "message"),
     [
         (["embedings", "x"], "Did you mean 'embeddings'?"),
-        (["scan"], "Missing argument 'model'"),
-        (["scan", "model.pt"], "Missing argument 'data'"),
-        (["embeddings"], "Missing argument 'file'"),
+        (["scan"], "Missing argument 'MODEL'"),
+        (["scan", "model.pt"], "Missing argument 'DATA'"),
+        (["embeddings"], "Missing argument 'FILE'"),
         (["embeddings", "x.npy", "more"], "unexpected extra argument"),
         (["embeddings", "x.npy", "--fail-onn", "never"], "--fail-on"),
         (["scan", "m", "d", "--modeldef", "x"], "--model-def"),

@@ -82,6 +82,22 @@ def test_the_verdict_comes_first_and_the_exit_code_is_told() -> None:
     assert text_of(healthy()).endswith("PASS: nothing against it (exit code 0)\n")
 
 
+def test_a_gate_that_lets_a_fault_pass_says_so() -> None:
+    verdict = replace(healthy().verdict, status=Status.DEGRADED)
+    text = text_of(replace(healthy(), verdict=verdict))
+    assert text.endswith("PASS: --fail-on collapsed lets degraded pass (exit code 0)\n")
+
+
+def test_nothing_is_explained_when_nothing_was_measured() -> None:
+    few = Finding(check="too-few-samples", outcome=Outcome.FAILED, level=Level.WARNING, message="1 embedding")
+    assert "explain" not in text_of(replace(inconclusive(), findings=(few,)))
+
+
+@each_example
+def test_an_empty_part_leaves_no_gap(example: Callable[[], Report]) -> None:
+    assert "\n\n\n" not in text_of(example())
+
+
 def test_numbers_are_never_cut() -> None:
     for width in (60, 80):
         assert "…" not in text_of(collapsed(), width=width)

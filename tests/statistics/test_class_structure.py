@@ -52,7 +52,8 @@ def test_neighbour_accuracy_is_a_majority_vote(noise: float, k: int) -> None:
 def test_one_neighbour_agrees_with_scikit_learn() -> None:
     rows, labels = classified(1.0)
     right = [
-        KNeighborsClassifier(1).fit(np.delete(rows, i, 0), np.delete(labels, i)).predict(rows[i : i + 1])[0] == labels[i]
+        KNeighborsClassifier(1).fit(np.delete(rows, i, 0), np.delete(labels, i)).predict(rows[i : i + 1])[0]
+        == labels[i]
         for i in range(len(rows))
     ]
     assert neighbour_accuracy(nearest(rows, 1)[0], labels) == np.mean(right)
@@ -65,9 +66,7 @@ def test_one_neighbour_agrees_with_scikit_learn() -> None:
 def test_the_nearest_neighbour_breaks_ties(votes: tuple[int, ...], winner: int) -> None:
     labels = np.array([winner, *votes])
     neighbours = np.tile(np.arange(1, 6), (6, 1))
-    assert neighbour_accuracy(neighbours[:1], labels[:1]) if False else True
-    got = neighbour_accuracy(neighbours, labels)
-    np.testing.assert_allclose(got, (labels == winner).mean())
+    assert neighbour_accuracy(neighbours, labels) == (labels == winner).mean()
 
 
 def test_collapsed_and_random_classes() -> None:
@@ -75,7 +74,9 @@ def test_collapsed_and_random_classes() -> None:
     assert between_class_share(rows, labels) == pytest.approx(1) and nearest_centre_accuracy(rows, labels) == 1
     random = np.random.default_rng(0).integers(0, 10, 4000)
     np.testing.assert_allclose(between_class_share(gaussian(4000, 64), random), 9 / 3999, rtol=0.2)
-    np.testing.assert_allclose(nearest_centre_accuracy(gaussian(4000, 64), random), 0.1, atol=0.02)  # left out: no optimism
+    np.testing.assert_allclose(
+        nearest_centre_accuracy(gaussian(4000, 64), random), 0.1, atol=0.02
+    )  # left out: no optimism
 
 
 def test_without_classes_or_spread_the_numbers_are_undefined() -> None:

@@ -59,7 +59,9 @@ def test_read_outs_equal_the_definitions(name: str) -> None:
 
 
 @given(
-    st.sampled_from(sorted(CLOUDS)), st.lists(st.integers(1, 20), min_size=1, max_size=8), st.randoms(use_true_random=False)
+    st.sampled_from(sorted(CLOUDS)),
+    st.lists(st.integers(1, 20), min_size=1, max_size=8),
+    st.randoms(use_true_random=False),
 )
 def test_any_order_and_any_batches_give_the_same_sums(name: str, sizes: list[int], random: object) -> None:
     rows = np.asarray(CLOUDS[name](), np.float64)

@@ -27,7 +27,8 @@ def test_values(got: float, want: float) -> None:
 
 def test_shares_of_random_labels() -> None:
     shares = [
-        between_class_share(gaussian(400, 8, seed), np.random.default_rng(seed).integers(0, 10, 400)) for seed in range(40)
+        between_class_share(gaussian(400, 8, seed), np.random.default_rng(seed).integers(0, 10, 400))
+        for seed in range(40)
     ]
     np.testing.assert_allclose(np.mean(shares), nulls.between_class_share(400, 10), rtol=0.1)
 

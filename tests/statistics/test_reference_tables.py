@@ -183,7 +183,9 @@ LIMITS: dict[str, tuple[Callable[[Rows], Rows], float]] = {
 def test_mean_cosine_in_the_limit(case: str) -> None:
     function, want = LIMITS[case]
     unit = unit_moments(function(np.random.default_rng(1).standard_normal((1500, 512))))
-    tolerance = 4 * cosine.mean_cosine_standard_error(unit) + (0 if case in ("relu", "absolute value", "tanh") else 6e-4)
+    tolerance = 4 * cosine.mean_cosine_standard_error(unit) + (
+        0 if case in ("relu", "absolute value", "tanh") else 6e-4
+    )
     assert abs(cosine.mean_cosine(unit) - want) < tolerance + 2e-4  # D = 512 is not the limit yet
 
 

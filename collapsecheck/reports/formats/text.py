@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from io import StringIO
 
@@ -53,8 +54,8 @@ class TextReport(Renderer):
             footer(report),
         ):
             console.print(part)
-        lines = [line.rstrip() for line in out.getvalue().splitlines()]
-        return "\n".join(lines).strip("\n") + "\n"
+        text = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+        return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"  # a part that is empty leaves no gap
 
 
 def headline(verdict: Verdict) -> RenderableType:
@@ -223,11 +224,14 @@ def footer(report: Report) -> RenderableType:
     for requirement, met in gate.requirements:
         text.append(f"required {requirement}: {met}\n")
     reasons = "; ".join(printable(reason, 300) for reason in gate.reasons)
+    if not reasons:
+        healthy = report.verdict.status is Status.HEALTHY
+        reasons = "nothing against it" if healthy else f"--fail-on {gate.fail_on} lets {report.verdict.status} pass"
     word = "PASS" if gate.passed else "FAIL"
     text.append(word, style="bold green" if gate.passed else "bold red")
-    text.append(f": {reasons or 'nothing against it'} (exit code {int(gate.exit_code)})")
+    text.append(f": {reasons} (exit code {int(gate.exit_code)})")
     worst = [f for f in report.findings if f.outcome is Outcome.FAILED and f.level is not Level.NOTE]
-    if worst:
+    if worst and report.verdict.status is not Status.INCONCLUSIVE:
         first = next((f for f in worst if f.kind and f.kind == report.verdict.kind), worst[0])
         text.append(f"\nWhat usually causes this: collapsecheck explain {first.check}", style="dim")
     return text
