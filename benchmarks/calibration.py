@@ -38,14 +38,15 @@ def main() -> None:
     counts: Counter[str] = Counter()
     for seed in arguments.seeds:
         for case in zoo(seed, arguments.cache, arguments.only):
-            for labels in [case.labels, None] if arguments.without_labels and case.labels is not None else [case.labels]:
+            twice = arguments.without_labels and case.labels is not None
+            for labels in (case.labels, None) if twice else (case.labels,):
                 seen = observed(case, labels)
                 verdict = judge(seen, examine(seen))
                 outcome = compare(case, verdict)
                 counts[outcome] += 1
                 counts["cases"] += 1
                 if arguments.all or outcome != "right":
-                    print(line(seed, case, labels is not None, outcome, verdict, seen), flush=True)
+                    print(line(seed, case, outcome, verdict, seen), flush=True)
     print(", ".join(f"{name}: {count}" for name, count in sorted(counts.items())))
     sys.exit(bool(counts["FALSE ALARM"]))
 
@@ -68,7 +69,7 @@ def compare(case: Case, verdict: Verdict) -> str:
     return "right"
 
 
-def line(seed: int, case: Case, labelled: bool, outcome: str, verdict: Verdict, seen: Observations) -> str:
+def line(seed: int, case: Case, outcome: str, verdict: Verdict, seen: Observations) -> str:
     """One case in one line, with the numbers that decide."""
     m = {name: item.value for name, item in seen.measurements.items()}
     n, d = case.embeddings.shape
@@ -92,7 +93,7 @@ def line(seed: int, case: Case, labelled: bool, outcome: str, verdict: Verdict, 
     )
     wanted = "|".join(sorted(case.expected)) + (f" {case.kind}" if case.kind else "")
     given = f"{verdict.status} {verdict.kind or ''}".strip()
-    return f"{outcome:<11} {seed} {case.name} n={n} d={d} labels={labelled}: {given}, wanted {wanted} | {shown}"
+    return f"{outcome:<11} {seed} {case.name} n={n} d={d} labels={seen.sample.labels is not None}: {given}, wanted {wanted} | {shown}"
 
 
 if __name__ == "__main__":

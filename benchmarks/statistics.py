@@ -63,9 +63,9 @@ def products(rows: np.ndarray, unit: np.ndarray) -> float:
     sums = [np.zeros((rows.shape[1], rows.shape[1])) for _ in range(2)]
     begin = time.perf_counter()
     for start in range(0, len(rows), PRODUCT):
-        for total, source in zip(sums, (rows, unit), strict=True):
+        for place, source in enumerate((rows, unit)):
             part = source[start : start + PRODUCT].astype(np.float64)
-            total += part.T @ part
+            sums[place] += part.T @ part
     return len(rows) / (time.perf_counter() - begin)
 
 

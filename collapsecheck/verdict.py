@@ -183,5 +183,5 @@ def _with_data(reason: str, findings: Sequence[Finding]) -> str:
     """Point at the data first when they are the likelier culprit."""
     for finding in findings:
         if finding.check == "distinct-inputs" and (finding.value or 0) > 0.5:
-            return f"{reason} Look at the data first: there are only {finding.message}."
+            return f"{reason} Look at the data first: only {finding.message}."
     return reason

@@ -208,7 +208,7 @@ def test_the_data_are_named_when_they_repeat() -> None:
     rows = np.ones((100, 8))
     found = verdict_on(testing.observed(rows, inputs=np.ones((100, 4), np.float32)))
     assert found.kind is Kind.COMPLETE
-    assert found.reason.endswith("Look at the data first: there are only 1 distinct inputs among 100.")
+    assert found.reason.endswith("Look at the data first: only 1 distinct input among 100.")
 
 
 def test_what_is_close_to_a_threshold_is_said(healthy: Observations) -> None:

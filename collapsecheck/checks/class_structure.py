@@ -40,7 +40,7 @@ class ClassStructure(Check):
         if share.value > self.limits["between_share"] and seen.separates_classes:
             yield self.failed(
                 Level.NOTE,
-                f"neural collapse: the {seen.classes} classes are told apart and little else, "
+                f"neural collapse: {share.value:.0%} of the variance lies between the {seen.classes} classes, "
                 "as expected of a trained classifier",
                 **shared,
             )

@@ -43,7 +43,7 @@ class DistinctEmbeddings(Check):
             "exact": seen.embeddings.distinct_rows.exact,
         }
         of_inputs = "" if inputs is None else f" for {inputs.value:.0f} distinct inputs"
-        message = f"{distinct:.0f} distinct embeddings among {seen.rows}{of_inputs}"
+        message = f"{distinct:.0f} distinct embedding{'s' * (distinct != 1)} among {seen.rows}{of_inputs}"
         for level in (Level.ERROR, Level.WARNING, Level.NOTE):
             limit = self.limits[level.value]
             if repeated > limit:

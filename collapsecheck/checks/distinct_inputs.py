@@ -36,7 +36,7 @@ class DistinctInputs(Check):
         """Count repeats among the inputs."""
         distinct, counted = seen.measure("distinct_inputs").value, seen.embeddings.rows_seen
         repeated = 1 - distinct / max(counted, 1)
-        message = f"{distinct:.0f} distinct inputs among {counted}"
+        message = f"{distinct:.0f} distinct input{'s' * (distinct != 1)} among {counted}"
         shared = {"value": repeated, "threshold": self.limits["note"]}
         if repeated > self.limits["note"] and counted > 1:
             yield self.failed(Level.NOTE, message, evidence={"distinct_inputs": distinct}, **shared)

@@ -39,7 +39,7 @@ class LoadedWeights(Check):
         if random:
             yield self.failed(
                 Level.WARNING,
-                f"{len(random)} tensors of the model are not in the checkpoint and keep random values, "
+                f"the checkpoint lacks {len(random)} of the model's tensors, which keep random values; "
                 f"the first: {random[0]}",
                 value=float(len(random)),
                 threshold=0.0,

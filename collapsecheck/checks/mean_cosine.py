@@ -55,7 +55,7 @@ class MeanCosine(Check):
                 f"cosines are high ({mean.value:.3f} on average) but differ from pair to pair: rank by cosine, "
                 "set no absolute threshold",
                 threshold=self.limits["note"],
-                borderline=mean.near(cone),
+                borderline=mean.near(cone) or deviation.near(self.limits["compressed_std"]),
                 **shared,
             )
         else:

@@ -47,8 +47,8 @@ class NearestNeighbourRatio(Check):
 
     def run(self, seen: Observations) -> Iterator[Finding]:
         """Practical duplicates first, then tight groups."""
-        if seen.rows < 32:
-            yield self.skipped("at least 32 embeddings are needed")
+        if seen.rows < 32 or seen.dimension < 2:
+            yield self.skipped("at least 32 embeddings of 2 dimensions are needed")
             return
         if seen.measure("unit_spread").value <= 6 * seen.rounding_floor:
             yield self.skipped("the embeddings are numerically constant: their distances are rounding")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from collapsecheck import testing
 from collapsecheck.checks import Check, Finding, Kind, Level
+from collapsecheck.statistics.jackknife import wilson
 
 if TYPE_CHECKING:
     from collapsecheck.observe import Observations
@@ -17,7 +18,8 @@ class NormCollapse(Check):
 
     Measures: the share of all-zero rows, and the median Euclidean norm.
     Healthy: no zero rows; norms of 0.01 to 1000, whatever the scale the model was trained to.
-    Fails: more than 20 % zero rows (error; more than 1 %: warning), or a median norm below 1e-6 (error; below
+    Fails: more than 20 % zero rows (error; more than 1 %: warning; the lower end of Wilson's interval counts, as a
+    single zero row of few may be chance), or a median norm below 1e-6 (error; below
     1e-4: warning) unless the inputs are as small. `torch.nn.functional.pairwise_distance`, and with it every
     triplet loss, adds 1e-6 to each difference, `cosine_similarity` clamps norms at 1e-8 and `normalize` at
     1e-12: below those the guards, not the embeddings, are compared. The mean cosine of such rows is near 0 and
@@ -37,7 +39,7 @@ class NormCollapse(Check):
         zeros = seen.embeddings.zero_rows / max(seen.rows, 1)
         norm = seen.measure("norm_median")
         for level, limit in ((Level.ERROR, "zero_share_error"), (Level.WARNING, "zero_share_warning")):
-            if zeros > self.limits[limit]:
+            if wilson(seen.embeddings.zero_rows, seen.rows)[0] > self.limits[limit]:
                 yield self.failed(
                     level,
                     f"{seen.embeddings.zero_rows} of {seen.rows} embeddings are exactly zero",

@@ -27,6 +27,8 @@ class RelativeSpread(Check):
     """
 
     thresholds = {"error": 0.01, "floors_error": 6.0, "floors_constant": 3.0}
+    ROWS_FOR_INTERVAL = 16  # the jackknife needs a row per block
+
     HEALTHY = testing.rectified
     COLLAPSED = testing.nearly_constant
 
@@ -39,8 +41,9 @@ class RelativeSpread(Check):
         limit = max(self.limits["error"], self.limits["floors_error"] * seen.rounding_floor)
         constant = spread.value <= self.limits["floors_constant"] * seen.rounding_floor
         shared: dict[str, Any] = {"value": spread.value, "threshold": limit, "interval": spread.interval}
-        unsure = spread.straddles(limit)
-        shared["borderline"] = spread.near(limit) and not constant
+        enough = seen.rows >= self.ROWS_FOR_INTERVAL
+        unsure = enough and spread.straddles(limit)
+        shared["borderline"] = enough and spread.near(limit) and not constant
         if constant or spread.below(limit) or spread.value == 0:
             gap = seen.measure("mean_cosine_gap").value
             message = (

@@ -17,11 +17,14 @@ def run(arguments: Sequence[str]) -> int:
     Typer by itself ends with 1 on an unhandled exception, which would make a crash look exactly like
     "collapse found".
     """
+    verbose = "-v" in arguments or "--verbose" in arguments
+    if arguments[:1] == ["explain"] and len(arguments) <= 2 and not any(word.startswith("-") for word in arguments):
+        return _explain(*arguments[1:])  # without the half second that Typer's parser takes to get ready
+
     import typer
 
     from collapsecheck.cli.application import app
 
-    verbose = "-v" in arguments or "--verbose" in arguments
     if not arguments:
         run(["--help"])
         return ExitCode.USAGE
@@ -46,6 +49,17 @@ def run(arguments: Sequence[str]) -> int:
             return _failed(f"{error.format_message()} (see --help)", ExitCode.USAGE, verbose)
         message = f"internal error: {type(error).__name__}: {error}; run again with -v and report it, please"
         return _failed(message, ExitCode.INTERNAL, verbose)
+
+
+def _explain(*check: str) -> int:
+    from collapsecheck.cli.explain import explain
+
+    try:
+        return explain(*check)
+    except CollapsecheckError as error:
+        return _failed(str(error), error.exit_code, verbose=False)
+    except BrokenPipeError:
+        return ExitCode.PASSED
 
 
 def _failed(message: str, code: int, verbose: bool) -> int:

@@ -42,7 +42,7 @@ class RowBuffer:
             self.rows = np.empty(shape, rows.dtype) if isinstance(rows, np.ndarray) else rows.new_empty(shape)
         taken = min(len(rows), self.capacity - self.count)
         room = slice(self.count, self.count + taken)
-        self.rows[room] = rows[:taken]
+        self.rows[room] = rows[:taken] if isinstance(rows, np.ndarray) else rows[:taken].detach()
         self.indices[room] = indices[:taken]
         self.labels[room] = -1 if labels is None else labels[:taken]
         self.count += taken

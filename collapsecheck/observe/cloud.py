@@ -88,10 +88,12 @@ def streaming_measurements(raw: BlockedMoments, unit: BlockedMoments) -> dict[st
     folded = cloud if raw.whole is None else Cloud(raw.folded, unit.folded)
     without = zip(raw.left_out(), unit.left_out() or [unit.total] * len(raw.blocks), strict=True)
     left_out = [Cloud(*pair) for pair in without if pair[0].n < folded.raw.n]  # an empty block leaves nothing out
+    sizes = [folded.raw.n - part.raw.n for part in left_out]
     for name, metric in METRICS.items():
         value = metric.of(cloud)
-        half = jackknife.half_width([metric.of(part) for part in left_out])
-        if folded is not cloud and (reference := metric.of(folded)) != 0:
+        reference = value if folded is cloud else metric.of(folded)
+        half = jackknife.half_width(reference, [metric.of(part) for part in left_out], sizes)
+        if folded is not cloud and reference != 0:
             half *= value / reference
         null = metric.null(n, dimension) if n > 1 else math.nan
         found[name] = Measurement(

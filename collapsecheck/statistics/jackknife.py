@@ -14,23 +14,29 @@ T_QUANTILES = (
 )  # fmt: skip
 
 
-def standard_error(left_out: Sequence[float]) -> float:
-    """√((B−1)/B · Σ(θ₍₋b₎ − mean)²) over B blocks of about equal size (Quenouille 1956; Shao & Wu 1989).
+def standard_error(whole: float, left_out: Sequence[float], sizes: Sequence[int]) -> float:
+    """Delete-m jackknife for blocks of unequal sizes (Busing, Meijer & van der Leeden 1999).
 
-    NaN for fewer than two blocks or when a left-out value is not finite.
+    With equal sizes it is √((B−1)/B · Σ(θ₍₋b₎ − mean)²). The plain form would take the growth of a rank with the
+    number of rows for its scatter: with fewer rows than dimensions, tenfold. NaN for fewer than two blocks or
+    when a value is not finite.
     """
-    values = np.asarray(left_out, dtype=np.float64)
-    if len(values) < 2 or not np.isfinite(values).all():
+    shifts = whole - np.asarray(left_out, dtype=np.float64)
+    if len(shifts) < 2 or not np.isfinite(shifts).all():
         return math.nan
-    return math.sqrt((len(values) - 1) / len(values) * float(((values - values.mean()) ** 2).sum()))
+    m = np.asarray(sizes, dtype=np.float64)
+    h = m.sum() / m
+    pseudo = (h - 1) * shifts  # pseudo-values, and below their centre, less the whole value
+    centre = float((pseudo / h).sum())
+    return math.sqrt(float(((pseudo - centre) ** 2 / (h - 1)).mean()))
 
 
-def half_width(left_out: Sequence[float]) -> float:
+def half_width(whole: float, left_out: Sequence[float], sizes: Sequence[int]) -> float:
     """Half the width of the 95 % interval: Student's t with B−1 degrees of freedom times the standard error."""
     freedom = len(left_out) - 1
     if freedom < 1:
         return math.nan
-    return T_QUANTILES[min(freedom, len(T_QUANTILES)) - 1] * standard_error(left_out)
+    return T_QUANTILES[min(freedom, len(T_QUANTILES)) - 1] * standard_error(whole, left_out, sizes)
 
 
 def wilson(successes: float, trials: int, z: float = 1.96) -> tuple[float, float]:

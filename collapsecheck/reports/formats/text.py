@@ -157,7 +157,7 @@ def rows_of_numbers(report: Report) -> Iterator[tuple[str, str, str]]:
         rank = m["unit_effective_rank"]
         most = rank.null or d
         inputs = f"; the inputs: {m['input_effective_rank'].value:.0f}" if "input_effective_rank" in m else ""
-        yield "effective rank", measured(rank), f"{shown(min(3, most / 3), 2)} to {shown(most)}{inputs}"
+        yield "effective rank of directions", measured(rank), f"{shown(min(3, most / 3), 2)} to {shown(most)}{inputs}"
     if "distinct_rows" in m:
         of = f" ({m['distinct_inputs'].value:.0f} inputs)" if "distinct_inputs" in m else ""
         yield "distinct embeddings", f"{m['distinct_rows'].value:.0f} of {n}", f"all{of}"
