@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from collapsecheck.observe.cloud import streaming_measurements
+from collapsecheck.observe.cloud import Cloud, streaming_measurements
 from collapsecheck.observe.inputs import InputSummary
 from collapsecheck.observe.sample import PairSample
 from collapsecheck.observe.summary import EmbeddingSummary
@@ -130,9 +130,16 @@ class Observations:
         return np.sqrt(self.raw.variances)
 
     @cached_property
+    def cloud(self) -> Cloud:
+        """Both sums with their spectra; with the rows themselves where the sample holds all of few rows."""
+        held = self.embeddings.sample
+        few = len(held) == self.rows < self.dimension
+        return Cloud(self.raw, self.unit, held["rows"].astype(np.float64) if few and self.rows else None)
+
+    @property
     def spectrum(self) -> Array:
         """Eigenvalues of the covariance of the unit rows, largest first."""
-        return spectrum.eigenvalues(self.unit)
+        return self.cloud.unit_spectrum
 
     @property
     def non_negative(self) -> bool:
@@ -157,7 +164,7 @@ class Observations:
         }
         if not self.rows:
             return found
-        found |= streaming_measurements(self.embeddings.raw.on_host(), self.embeddings.unit.on_host())
+        found |= streaming_measurements(self.embeddings.raw.on_host(), self.embeddings.unit.on_host(), self.cloud)
         found |= self._totals()
         dimension = found["unit_participation_ratio"]
         found |= self.sample.measurements(dimension.value if dimension.known else np.nan)
@@ -187,7 +194,8 @@ class Observations:
                     value=float((deviations**2).max() / total) if total > 0 else np.nan, null=1 / self.dimension
                 ),
                 "rankme": Measurement(
-                    value=spectrum.rankme(self.raw), null=nulls.effective_rank(self.rows, self.dimension, centred=False)
+                    value=spectrum.rankme(self.raw, held=self.cloud.held),
+                    null=nulls.effective_rank(self.rows, self.dimension, centred=False),
                 ),
             }
         if self.unit.n > 1:

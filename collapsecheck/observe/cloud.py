@@ -10,28 +10,38 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from collapsecheck.statistics import cosine, jackknife, nulls, spectrum, spread
 from collapsecheck.statistics.blocks import BlockedMoments
 from collapsecheck.statistics.measurement import Measurement, around
 from collapsecheck.statistics.moments import Array, Moments
+from collapsecheck.statistics.neighbours import unit_rows
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Sums over one set of rows, with the spectra computed once."""
+    """Sums over one set of rows, with the spectra computed once.
+
+    `held` [n, D] are the rows themselves, given where they are all at hand and fewer than their dimensions: their
+    spectrum then costs n³ instead of D³.
+    """
 
     raw: Moments
     unit: Moments
+    held: Array | None = None
 
     @cached_property
     def raw_spectrum(self) -> Array:
         """Eigenvalues of the covariance of the rows as they are."""
-        return spectrum.eigenvalues(self.raw)
+        return spectrum.eigenvalues(self.raw) if self.held is None else spectrum.eigenvalues_of_rows(self.held)
 
     @cached_property
     def unit_spectrum(self) -> Array:
         """Eigenvalues of the covariance of the unit rows."""
-        return spectrum.eigenvalues(self.unit)
+        if self.held is None:
+            return spectrum.eigenvalues(self.unit)
+        return spectrum.eigenvalues_of_rows(unit_rows(self.held[np.any(self.held != 0, axis=1)]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +86,15 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def streaming_measurements(raw: BlockedMoments, unit: BlockedMoments) -> dict[str, Measurement]:
+def streaming_measurements(
+    raw: BlockedMoments, unit: BlockedMoments, cloud: Cloud | None = None
+) -> dict[str, Measurement]:
     """All streaming metrics with 95 % intervals: closed form for the mean cosine, block jackknife for the rest.
 
     For rows wider than the blocks the jackknife runs on a count sketch, and its relative width is carried over
-    to the exact value.
+    to the exact value. `cloud` holds the totals of both, if they are at hand already.
     """
-    cloud = Cloud(raw.total, unit.total)
+    cloud = cloud or Cloud(raw.total, unit.total)
     n, dimension = cloud.raw.n, raw.dimension
     found = _cosines(cloud.unit)
     folded = cloud if raw.whole is None else Cloud(raw.folded, unit.folded)

@@ -27,6 +27,18 @@ def eigenvalues(rows: Moments) -> Array:
     return values[: min(len(values), rows.n - 1)]
 
 
+def eigenvalues_of_rows(rows: Array) -> Array:
+    """The same from the rows themselves [n, D], by way of their n × n products: for n < D much less work."""
+    n = len(rows)
+    if n < 2:
+        return np.zeros(0)
+    centred = rows - rows[0]  # first, so that equal rows leave exact zeros
+    centred -= centred.mean(0)
+    products = centred @ centred.T
+    values = np.linalg.eigvalsh(products)[:0:-1] / (n - 1)
+    return np.where(values > RESOLUTION * float(np.trace(products)) / (n - 1), values, 0.0)
+
+
 def _resolved(values: Array, rows: Moments) -> Array:
     """Eigenvalues of a covariance, those that are rounding set to 0 (all of them for equal rows)."""
     smallest = RESOLUTION * rows.q1 / (rows.n - 1) if rows.total_variance > 0 else math.inf
@@ -124,16 +136,20 @@ def participation_ratio(rows: Moments) -> float:
     return square_of_trace / trace_of_square
 
 
-def rankme(rows: Moments, eps: float = 1e-7) -> float:
+def rankme(rows: Moments, eps: float = 1e-7, held: Array | None = None) -> float:
     """exp H of p = σ/‖σ‖₁ + eps over the *uncentred* rows, in [1, min(n, D)] (Garrido et al. 2023, 2210.02885).
 
     One large mean direction lowers it much; its authors compare runs of one method only, and no absolute
-    threshold exists: it is reported for comparison.
+    threshold exists: it is reported for comparison. `held` are the rows themselves, where they are at hand.
     """
     n, D = rows.n, len(rows.pivot)
     if not n:
         return float("nan")
-    if n > 1 and D <= SVD_LIMIT:
+    if held is not None and n <= SVD_LIMIT:
+        sigma = np.linalg.svd(held, compute_uv=False)
+    elif held is not None:
+        sigma = np.sqrt(np.maximum(np.linalg.eigvalsh(held @ held.T)[::-1], 0))
+    elif n > 1 and D <= SVD_LIMIT:
         # Singular values of [√(n−1)·√Λ ; √n·mean] in the eigenbasis: squaring a large mean would drown the rest.
         values, vectors = np.linalg.eigh(rows.covariance)
         deviations = np.sqrt(_resolved(np.asarray(values), rows) * (n - 1))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from collapsecheck.observe import EmbeddingSummary, NotObservable, Observations, observe_arrays
 from collapsecheck.observe.cloud import METRICS
+from collapsecheck.statistics import cosine, spectrum, spread
 
 from ..statistics import slow
 from ..statistics.clouds import CLOUDS, gaussian
@@ -88,7 +89,7 @@ def test_translation_leaves_centred_numbers_alone(n: int, d: int, seed: int, alp
 
 
 FILLS: dict[str, Callable[[int, int], np.ndarray]] = {
-    "random": lambda n, d: gaussian(n, d),
+    "random": gaussian,
     "zeros": lambda n, d: np.zeros((n, d)),
     "equal rows": lambda n, d: np.full((n, d), 0.1),
     "equal directions": lambda n, d: (np.arange(n)[:, None] + 0.7) * np.full((1, d), 0.3),
@@ -126,7 +127,14 @@ def test_never_a_warning_never_an_error_never_out_of_range(fill: str, n: int, d:
         if measured.interval is not None:
             assert measured.interval[0] <= measured.interval[1] and np.isfinite(measured.interval).all(), name
     if seen.rows < 2:
-        for name in ("mean_cosine", "relative_spread", "effective_rank", "participation_ratio", "std_ratio", "stable_rank"):
+        for name in (
+            "mean_cosine",
+            "relative_spread",
+            "effective_rank",
+            "participation_ratio",
+            "std_ratio",
+            "stable_rank",
+        ):
             assert name not in found or not found[name].known, name
 
 
@@ -152,7 +160,12 @@ RANKS = {
 def test_equal_rows_have_no_rank(value: float, n: int) -> None:
     found = numbers(np.full((n, 12), value))
     assert undefined(found) >= RANKS | {"evenness", "top_dimension_share"}
-    assert (found["mean_cosine"], found["mean_cosine_gap"], found["relative_spread"], found["std_ratio"]) == (1, 0, 0, 0)
+    assert (found["mean_cosine"], found["mean_cosine_gap"], found["relative_spread"], found["std_ratio"]) == (
+        1,
+        0,
+        0,
+        0,
+    )
     assert found["distinct_rows"] == 1 and found["dead_dimensions"] == 12
 
 
@@ -252,7 +265,8 @@ def noise(seed: int = 0) -> np.ndarray:
 
 
 def power(alpha: float) -> np.ndarray:
-    return noise() * np.arange(1, D + 1) ** (-alpha / 2)
+    rotation = np.linalg.qr(gaussian(D, D, 11))[0]
+    return noise() * np.arange(1, D + 1) ** (-alpha / 2) @ rotation
 
 
 def direction() -> np.ndarray:
@@ -261,13 +275,11 @@ def direction() -> np.ndarray:
 
 
 def rank(k: int) -> np.ndarray:
-    basis = np.linalg.qr(gaussian(D, k, 7))[0].T
-    return gaussian(N, k, 8) @ basis
+    return gaussian(N, k, 8) @ gaussian(k, D, 7) / D**0.5
 
 
 def clusters(k: int, spread: float) -> np.ndarray:
-    centres = np.linalg.qr(gaussian(D, k, 9))[0].T * D**0.5
-    return centres[np.random.default_rng(3).integers(0, k, N)] + spread * noise(1)
+    return gaussian(k, D, 9)[np.random.default_rng(3).integers(0, k, N)] + spread * noise(1)
 
 
 def simplex(spread: float, mean: float) -> np.ndarray:
@@ -306,7 +318,7 @@ CATALOGUE: dict[str, tuple[Callable[[], np.ndarray], tuple[float, ...]]] = {
         (1.0, 9e-8, 0.001, 0.001, 1.18, 247.9, 256, 252),
     ),
     "rank 4": (lambda: rank(4), (0.0002, 0.502, 0.944, 1.0, 3.99, 3.96, 3.93, 4)),
-    "rank 16": (lambda: rank(16) + 1e-3 * noise(), (0.0, 0.255, 0.985, 1.0, 16.4, 15.5, 15.2, 16)),
+    "rank 16": (lambda: rank(16) + 2.5e-4 * noise(), (0.0, 0.255, 0.985, 1.0, 16.4, 15.5, 15.2, 16)),
     "poles": (
         lambda: np.where(np.arange(N)[:, None] % 2, 1, -1) * direction() + 0.01 / D**0.5 * noise(),
         (0.0, 0.9999, 0.774, 1.0, 3.17, 1.0, 1.0, 1),
@@ -318,6 +330,11 @@ CATALOGUE: dict[str, tuple[Callable[[], np.ndarray], tuple[float, ...]]] = {
     "5 clusters": (lambda: clusters(5, 0.05), (0.2, 0.4, 0.842, 0.887, 24.0, 4.10, 3.96, 4)),
     "100 clusters": (lambda: clusters(100, 0.05), (0.010, 0.118, 0.992, 0.995, 116.7, 81.1, 70.8, 95)),
     "tiny": (lambda: 1e-9 * noise(), (0.0, 0.0625, 1.0, 1.0, 253.9, 247.9, 256, 252)),
+    "heavy tails": (
+        lambda: noise() * np.exp(2 * np.random.default_rng(1).standard_normal((N, 1))),
+        (0.0, 0.0625, 1.0, 1.0, *[np.nan] * 4),  # ranks of such raw rows hang on a few of them
+    ),
+    "64 rows": (lambda: clusters(64, 0.0), (0.016, 0.138, 0.988, 0.992, 61.8, 55.7, 51.2, 61)),
     "half zero": (lambda: zeroed(noise()), (0.0, 0.0625, 1.0, 1.0, 251.7, 240, 255.9, 251)),
     "neural collapse": (lambda: simplex(0.0013, 0.0), (-0.0001, 0.333, 0.973, 1.0, 17.1, 9.04, 9.02, 9)),
 }
@@ -329,8 +346,6 @@ def test_fault_catalogue(case: str) -> None:
     summary = EmbeddingSummary(D)
     summary.update(make())
     seen = Observations(embeddings=summary)
-    from collapsecheck.statistics import cosine, spectrum, spread
-
     values = spectrum.eigenvalues(seen.raw)
     got = (
         cosine.mean_cosine(seen.unit),
@@ -343,4 +358,5 @@ def test_fault_catalogue(case: str) -> None:
         spectrum.dimensions_for_99(values),
     )
     for name, found, wanted in zip(NAMES, got, want, strict=True):
-        print(f"{case:18s} {name:24s} {found:10.5g} {wanted:10.5g} {found / wanted - 1 if wanted else found:8.3f}")
+        if not np.isnan(wanted):  # one draw of another generator: to a few per cent
+            np.testing.assert_allclose(found, wanted, rtol=0.05, atol=2e-3 if wanted < 0.3 else 0, err_msg=name)

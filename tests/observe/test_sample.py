@@ -107,7 +107,9 @@ def test_too_few_rows_have_no_numbers(n: int) -> None:
 @pytest.mark.parametrize("labels", [None, np.arange(40) % 2])
 @pytest.mark.parametrize("lengths", [np.ones((40, 1)), np.linspace(0.1, 9, 40)[:, None]])
 @pytest.mark.parametrize("d", [1, 3, 70])
-def test_equal_directions_have_one_group_and_no_geometry(d: int, lengths: np.ndarray, labels: np.ndarray | None) -> None:
+def test_equal_directions_have_one_group_and_no_geometry(
+    d: int, lengths: np.ndarray, labels: np.ndarray | None
+) -> None:
     got = numbers(lengths * np.abs(gaussian(1, d)), labels)
     assert got["cosine_q01"] == got["cosine_q99"] == 1 and got["tight_groups"] == 1
     assert np.isnan(got["nearest_neighbour_ratio"]) and "centred_cosine_std" not in got

@@ -48,8 +48,15 @@ def same(a: EmbeddingSummary, b: EmbeddingSummary, rtol: float = 1e-12) -> None:
         assert (found.interval is None) == (other.interval is None), name
         if found.interval and other.interval:
             width = abs(found.interval[1] - found.interval[0])
-            np.testing.assert_allclose(found.interval, other.interval, rtol=1e-9, atol=1e-6 * width + 1e-14, err_msg=name)
-    assert (a.rows, a.zero_rows, a.non_finite, a.non_finite_rows) == (b.rows, b.zero_rows, b.non_finite, b.non_finite_rows)
+            np.testing.assert_allclose(
+                found.interval, other.interval, rtol=1e-9, atol=1e-6 * width + 1e-14, err_msg=name
+            )
+    assert (a.rows, a.zero_rows, a.non_finite, a.non_finite_rows) == (
+        b.rows,
+        b.zero_rows,
+        b.non_finite,
+        b.non_finite_rows,
+    )
     assert a.dtype == b.dtype
     for mine, theirs in ((a.minimum, b.minimum), (a.maximum, b.maximum)):
         np.testing.assert_array_equal(mine, theirs)
@@ -187,7 +194,9 @@ def test_what_is_kept_is_bounded_and_uniform() -> None:
     summary.flush()
     assert len(summary.sample) == SAMPLE_ROWS and len(summary.norms) == NORM_ROWS
     np.testing.assert_allclose(summary.sample["index"].astype(float).mean(), n / 2, rtol=0.05)
-    np.testing.assert_allclose(np.median(summary.norms["norms"].astype(float)), np.median(rows[:, 0]) * 2**0.5, rtol=0.02)
+    np.testing.assert_allclose(
+        np.median(summary.norms["norms"].astype(float)), np.median(rows[:, 0]) * 2**0.5, rtol=0.02
+    )
     assert numbers(summary)["distinct_rows"] == n
 
 
