@@ -41,7 +41,8 @@ class Cloud:
         """Eigenvalues of the covariance of the unit rows."""
         if self.held is None:
             return spectrum.eigenvalues(self.unit)
-        return spectrum.eigenvalues_of_rows(unit_rows(self.held[np.any(self.held != 0, axis=1)]))
+        unit = unit_rows(self.held)
+        return spectrum.eigenvalues_of_rows(unit[np.any(unit != 0, axis=1)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -180,7 +180,8 @@ class EmbeddingSummary:
 
 def finite_rows(rows: NDArray[Any]) -> NDArray[np.bool_]:
     """Mask [n] of the floating-point rows whose fourth powers are finite."""
-    return np.asarray((np.abs(rows) <= min(LARGEST, float(np.finfo(rows.dtype).max))).all(axis=1))
+    finite = np.abs(rows) <= LARGEST if rows.dtype == np.float64 else np.isfinite(rows)
+    return np.asarray(finite.all(axis=1))
 
 
 def _on_host(rows: Any) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from collapsecheck.statistics.moments import Array, Moments
+from collapsecheck.statistics.moments import ROUNDING, Array, Moments
 
 # Above this dimension the exact route to RankMe (an SVD) costs more than it tells.
 SVD_LIMIT = 1024
@@ -36,7 +36,11 @@ def eigenvalues_of_rows(rows: Array) -> Array:
     centred -= centred.mean(0)
     products = centred @ centred.T
     values = np.linalg.eigvalsh(products)[:0:-1] / (n - 1)
-    return np.where(values > RESOLUTION * float(np.trace(products)) / (n - 1), values, 0.0)
+    spread = float(np.trace(products))
+    mean = rows.mean(0)
+    if spread <= n * ROUNDING**2 * float(mean @ mean):  # as in `Moments.deviation`: equal but for rounding
+        return np.zeros(n - 1)
+    return np.where(values > RESOLUTION * spread / (n - 1), values, 0.0)
 
 
 def _resolved(values: Array, rows: Moments) -> Array:

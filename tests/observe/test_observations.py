@@ -169,8 +169,9 @@ def test_equal_rows_have_no_rank(value: float, n: int) -> None:
     assert found["distinct_rows"] == 1 and found["dead_dimensions"] == 12
 
 
-def test_equal_directions_have_no_rank_among_unit_rows() -> None:
-    found = numbers(np.linspace(1, 9, 50)[:, None] * gaussian(1, 12))
+@pytest.mark.parametrize("d", [12, 70])
+def test_equal_directions_have_no_rank_among_unit_rows(d: int) -> None:
+    found = numbers(np.linspace(1, 9, 50)[:, None] * gaussian(1, d))
     assert undefined(found) >= {"unit_effective_rank", "unit_participation_ratio", "live_directions", "evenness"}
     assert found["effective_rank"] == pytest.approx(1) and found["mean_cosine"] == 1 and found["unit_spread"] == 0
 
@@ -188,6 +189,17 @@ def test_half_zero_rows_report_the_cosines_of_the_other_half() -> None:
     found = numbers(rows)
     assert found["zero_rows"] == 2000 and abs(found["mean_cosine"]) < 1e-4
     assert found["cosine_std"] == pytest.approx(0.0625, rel=0.01)
+
+
+@pytest.mark.parametrize("shape", [(20, 60), (60, 20)])
+def test_rows_whose_length_underflows_have_no_direction(shape: tuple[int, int]) -> None:
+    rows = gaussian(*shape)
+    rows[3] *= 1e-200
+    got = numbers(rows)
+    rows[3] = 0
+    want = numbers(rows)
+    for name in ("zero_rows", "unit_effective_rank", "unit_participation_ratio", "mean_cosine", "live_directions"):
+        np.testing.assert_allclose(got[name], want[name], rtol=1e-12, err_msg=name)
 
 
 def test_one_row_and_no_row() -> None:

@@ -61,6 +61,26 @@ def test_the_two_slow_participation_ratios_agree(name: str) -> None:
     np.testing.assert_allclose(by_hand, square_of / of_square, rtol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (12, 40), (40, 12), (60, 200)])
+@pytest.mark.parametrize("shift", [0.0, 1.0, 1e6])
+def test_the_rows_themselves_give_the_same_eigenvalues(shape: tuple[int, int], shift: float) -> None:
+    rows = gaussian(*shape, alpha=1.0) + shift
+    got, want = spectrum.eigenvalues_of_rows(rows), slow.singular_values(rows) ** 2 / (len(rows) - 1)
+    np.testing.assert_allclose(got[: len(want)], want, rtol=1e-9, atol=1e-13 * want[0])
+    assert not got[len(want) :].any()
+    np.testing.assert_allclose(spectrum.rankme(moments_of(rows), held=rows), slow.rankme(rows), rtol=1e-9)
+
+
+def test_equal_rows_themselves_have_no_eigenvalues() -> None:
+    unit = np.linspace(1, 9, 30)[:, None] * gaussian(1, 70)
+    unit *= (1 / np.sqrt((unit**2).sum(1)))[:, None]
+    for rows in (np.zeros((30, 70)), np.full((30, 70), 0.1), unit):
+        assert not spectrum.eigenvalues_of_rows(rows).any()
+    assert (
+        len(spectrum.eigenvalues_of_rows(np.zeros((0, 3)))) == len(spectrum.eigenvalues_of_rows(np.ones((1, 3)))) == 0
+    )
+
+
 def test_eigenvalues_that_are_rounding_count_as_none() -> None:
     rows = gaussian(500, 3) @ gaussian(3, 40, 1)
     values = spectrum.eigenvalues(moments_of(rows))
