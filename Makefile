@@ -29,8 +29,9 @@ types: $(STAMP)
 contract: $(STAMP)
 	$(BIN)/lint-imports
 
+# One thread for each of two processes: the models here are too small for more.
 unit: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 # Trains the sample models again; deterministic, so git should show no change on the same torch.
 samples: $(STAMP)
@@ -39,6 +40,8 @@ samples: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/statistics.py
+	$(BIN)/python benchmarks/stability.py
+	$(BIN)/python benchmarks/calibration.py --cache .zoo
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -135,15 +135,24 @@ class EmbeddingSummary:
     def _take_moments(self, rows: Any, block_ids: NDArray[np.intp]) -> NDArray[np.float64]:
         """Take rows into the raw and the unit sums; returns their norms [m]."""
         norms = np.empty(len(rows))
-        for block, chosen in enumerate(blocks_of(block_ids)):
-            exact = _double(rows[_mask(chosen, rows)])
+        blocks = blocks_of(block_ids)
+        # One working space for all blocks: fresh memory for each would cost more than the arithmetic.
+        space = _double(rows[: max(map(len, blocks))])
+        units = space * 1.0
+        for block, chosen in enumerate(blocks):
+            exact, unit = space[: len(chosen)], units[: len(chosen)]
+            exact[:] = rows[_mask(chosen, rows)]
             lengths = squared_lengths(exact) ** 0.5
             norms[chosen] = _on_host(lengths)
-            self.raw.add(exact, block)
             alive = lengths > 0
             if not bool(alive.all()):
-                exact, lengths = exact[alive], lengths[alive]
-            self.unit.add(exact * (1 / lengths)[:, None], block)
+                unit, lengths = unit[: int(alive.sum())], lengths[alive]
+                unit[:] = exact[alive]
+            else:
+                unit[:] = exact
+            unit *= (1 / lengths)[:, None]
+            self.unit.add(unit, block)
+            self.raw.add(exact, block)
         return norms
 
     def merge(self, other: EmbeddingSummary) -> None:
@@ -195,7 +204,8 @@ def _on_host(rows: Any) -> NDArray[Any]:
 
 
 def _double(rows: Any) -> Any:
-    return rows.astype(np.float64) if isinstance(rows, np.ndarray) else rows.detach().double()
+    """A copy in double precision."""
+    return rows.astype(np.float64) if isinstance(rows, np.ndarray) else rows.detach().clone().double()
 
 
 def _mask(mask: NDArray[Any], rows: Any) -> Any:

@@ -35,7 +35,7 @@ class BlockedMoments:
         self.sketch = CountSketch.of(self.dimension, BLOCK_WIDTH)
 
     def add(self, rows: Any, block: int) -> None:
-        """Take rows [m, D] (float64, all on one device) into one block."""
+        """Take rows [m, D] (float64, all on one device) into one block; their memory is used."""
         if not len(rows):
             return
         if not self.blocks:
@@ -43,7 +43,7 @@ class BlockedMoments:
         if self.whole is not None:
             self.whole.add(rows)
             rows = self.sketch(rows, self.signs)
-        self.blocks[block].add(rows)
+        self.blocks[block].add(rows, overwrite=True)
 
     def _start(self, pivot: Any) -> None:
         if not self.sketch.identity:

@@ -60,31 +60,37 @@ class Moments:
     def about(cls, pivot: Tensor, *, second_order: bool = True) -> Moments:
         """Empty sums about a pivot [D]."""
         zero = pivot * 0.0
+        shape = (len(pivot), len(pivot))
+        # numpy's zeros take no memory until they are written to, and the first product takes their place
+        zeros = np.zeros(shape) if isinstance(pivot, np.ndarray) else pivot.new_zeros(shape)
         return cls(
             pivot=pivot,
             n=0,
             s=zero,
-            G=zero[:, None] * zero[None, :] if second_order else None,
+            G=zeros if second_order else None,
             q1=0.0,
             q2=0.0,
             v=zero,
         )
 
-    def add(self, rows: Tensor) -> None:
-        """Take in rows [m, D] (float64, same device as the pivot)."""
+    def add(self, rows: Tensor, *, overwrite: bool = False) -> None:
+        """Take in rows [m, D] (float64, same device as the pivot); with `overwrite` their memory is used."""
         if not len(rows):
             return
-        y = rows - self.pivot
+        if overwrite:
+            rows -= self.pivot
+        y = rows if overwrite else rows - self.pivot
         r = squared_lengths(y)
         weights = y.new_ones((2, len(r))) if not isinstance(y, np.ndarray) else np.ones((2, len(r)))
         weights[1] = r
         sums = weights @ y  # Σ y and Σ r·y in one pass over y
-        self.n += len(rows)
-        self.s = self.s + sums[0]
         if self.G is not None:
             product = y.T @ y  # numpy sees the transpose and forms half of it
-            product += self.G  # not into G, which merged sums may share
+            if self.n:
+                product += self.G  # not into G, which merged sums may share
             self.G = product
+        self.n += len(rows)
+        self.s = self.s + sums[0]
         self.q1 += float(r.sum())
         self.q2 += float(r @ r)
         self.v = self.v + sums[1]

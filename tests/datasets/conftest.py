@@ -28,7 +28,5 @@ def paint(tmp_path: Path) -> Paint:
     return write
 
 
-def model_input(
-    channels: int | None = None, token_ids: bool = False, arch_name: str | None = None
-) -> ModelInput:
+def model_input(channels: int | None = None, token_ids: bool = False, arch_name: str | None = None) -> ModelInput:
     return ModelInput(channels=channels, token_ids=token_ids, arch_name=arch_name)

@@ -58,9 +58,7 @@ def test_empty_files_and_lfs_pointers_cannot_be_measured(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.pt"])
-@pytest.mark.parametrize(
-    "content", [b"just text", b"PK\x03\x04 but no zip", b"\x93NUMPY but no header", b"\x80\x04N."]
-)
+@pytest.mark.parametrize("content", [b"just text", b"PK\x03\x04 but no zip", b"\x93NUMPY but no header", b"\x80\x04N."])
 def test_foreign_bytes_give_one_line(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CollapsecheckError, match=name) as caught:
@@ -86,9 +84,7 @@ def test_truncated_files_give_one_line(tmp_path: Path, name: str) -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "held", [{"layer.weight": torch.ones(2), "layer.bias": torch.ones(2)}, "text", 3, [1, 2, 3]]
-)
+@pytest.mark.parametrize("held", [{"layer.weight": torch.ones(2), "layer.bias": torch.ones(2)}, "text", 3, [1, 2, 3]])
 def test_a_pt_file_without_inputs_says_so(tmp_path: Path, held: Any) -> None:
     torch.save(held, tmp_path / "x.pt")
     with pytest.raises(UsageError, match="is it a checkpoint"):

@@ -18,9 +18,7 @@ from .conftest import Paint, model_input
 WITH_AND_WITHOUT_WORKERS = pytest.mark.parametrize("workers", [0, 2])
 
 
-def batches(
-    path: Path, options: TransformOptions | None = None, channels: int | None = None, **given: Any
-) -> Batches:
+def batches(path: Path, options: TransformOptions | None = None, channels: int | None = None, **given: Any) -> Batches:
     items = open_items(path)
     chosen = choose_preprocessing(items, model_input(channels=channels), options or TransformOptions())
     return Batches(items, chosen, **given)
@@ -34,9 +32,7 @@ def test_items_come_in_order_with_their_labels(tmp_path: Path, paint: Paint, wor
     seen = list(loader)
     assert [len(batch.indices) for batch in seen] == [3, 3, 1] and len(loader) == 7
     assert torch.cat([batch.indices for batch in seen]).tolist() == list(range(7))
-    assert (
-        torch.cat([batch.labels for batch in seen if batch.labels is not None]).tolist() == [0] * 4 + [1] * 3
-    )
+    assert torch.cat([batch.labels for batch in seen if batch.labels is not None]).tolist() == [0] * 4 + [1] * 3
     for batch in seen:
         assert batch.indices.dtype == torch.int64 and batch.inputs.shape[1:] == (3, 6, 8)
         for item, tensor in zip(batch.indices.tolist(), batch.inputs, strict=True):
@@ -66,18 +62,14 @@ def test_nothing_readable_cannot_be_measured(tmp_path: Path, workers: int) -> No
     for i in range(3):
         (tmp_path / f"{i}.png").write_bytes(b"")
     loader = batches(tmp_path, workers=workers)
-    with pytest.raises(
-        NotMeasuredError, match=r"not one of 3 items can be read; the first, 0\.png: the file is empty"
-    ):
+    with pytest.raises(NotMeasuredError, match=r"not one of 3 items can be read; the first, 0\.png: the file is empty"):
         list(loader)
     assert len(loader.unreadable) == 3
 
 
 @WITH_AND_WITHOUT_WORKERS
 @pytest.mark.parametrize("batch_size", [2, 4])  # the odd one in a batch of its own, and beside others
-def test_images_of_unequal_size_need_an_option(
-    tmp_path: Path, paint: Paint, workers: int, batch_size: int
-) -> None:
+def test_images_of_unequal_size_need_an_option(tmp_path: Path, paint: Paint, workers: int, batch_size: int) -> None:
     for i in range(4):
         paint(f"{i}.png", size=(8, 6) if i < 2 else (9, 6))
     message = r"images differ in size: 0\.png has 8×6 pixels, 2\.png has 9×6; give them one with --size N"
@@ -89,9 +81,7 @@ def test_images_of_unequal_size_need_an_option(
     assert all(batch.inputs.shape[1:] == (3, 5, 5) for batch in resized)
 
 
-def test_max_samples_is_stratified_and_independent_of_workers_and_batches(
-    tmp_path: Path, paint: Paint
-) -> None:
+def test_max_samples_is_stratified_and_independent_of_workers_and_batches(tmp_path: Path, paint: Paint) -> None:
     for i in range(16):
         paint(f"{'aaab'[i % 4]}/{i}.png", size=(2, 2))
 
@@ -108,9 +98,7 @@ def test_max_samples_is_stratified_and_independent_of_workers_and_batches(
 @WITH_AND_WITHOUT_WORKERS
 def test_a_failing_transform_is_one_line(tmp_path: Path, paint: Paint, workers: int) -> None:
     paint("a.png")
-    with pytest.raises(
-        UsageError, match=r"^a\.png: the transform failed: ZeroDivisionError: division by zero$"
-    ):
+    with pytest.raises(UsageError, match=r"^a\.png: the transform failed: ZeroDivisionError: division by zero$"):
         list(batches(tmp_path, TransformOptions(transform=lambda _: 1 / 0), workers=workers, batch_size=1))  # type: ignore[arg-type,return-value]
     with pytest.raises(UsageError, match="must return a tensor, not Image"):
         batches(tmp_path, TransformOptions(transform=lambda picture: picture), workers=workers)

@@ -41,9 +41,7 @@ def test_other_models_get_pixels_at_native_size(tmp_path: Path, paint: Paint) ->
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "1"])
 @pytest.mark.parametrize(("channels", "depth"), [(1, 1), (3, 3)])
-def test_channels_follow_the_model(
-    tmp_path: Path, paint: Paint, mode: str, channels: int, depth: int
-) -> None:
+def test_channels_follow_the_model(tmp_path: Path, paint: Paint, mode: str, channels: int, depth: int) -> None:
     paint("a.png", mode=mode)
     preprocessing, tensor = chosen(tmp_path, channels=channels)
     assert tensor.shape == (depth, 6, 8) and tensor.dtype == torch.float32
@@ -89,8 +87,7 @@ def test_the_description_says_all_of_it(tmp_path: Path, paint: Paint) -> None:
     options = TransformOptions(size=(4, 5), mean=(0.5,), std=(0.25,), input_scale=255)
     preprocessing, tensor = chosen(tmp_path, options, channels=1)
     assert preprocessing.description == (
-        "grey images, resized to 4×5 (height×width), pixels in 0..1, times 255, minus mean 0.5, "
-        "divided by std 0.25"
+        "grey images, resized to 4×5 (height×width), pixels in 0..1, times 255, minus mean 0.5, divided by std 0.25"
     )
     assert preprocessing.given and tensor.shape == (1, 4, 5)
 
@@ -106,9 +103,7 @@ def test_options_replace_parts_of_what_is_published(tmp_path: Path, paint: Paint
     assert preprocessing.mean == (0.5,) and preprocessing.std == (0.229, 0.224, 0.225)
 
 
-def test_a_grey_variant_of_an_architecture_gets_the_mean_of_the_channels(
-    tmp_path: Path, paint: Paint
-) -> None:
+def test_a_grey_variant_of_an_architecture_gets_the_mean_of_the_channels(tmp_path: Path, paint: Paint) -> None:
     paint("a.png")
     preprocessing, tensor = chosen(tmp_path, arch_name="resnet18", channels=1)
     assert preprocessing.mean == (0.449,) and tensor.shape == (1, 224, 224)
@@ -117,9 +112,7 @@ def test_a_grey_variant_of_an_architecture_gets_the_mean_of_the_channels(
 @pytest.mark.parametrize("arch", ["fasterrcnn_resnet50_fpn", "r3d_18"])
 def test_what_is_published_for_other_tasks_is_left_aside(tmp_path: Path, paint: Paint, arch: str) -> None:
     paint("a.png")
-    assert chosen(tmp_path, arch_name=arch, channels=3)[0].description.endswith(
-        "at native size, pixels in 0..1"
-    )
+    assert chosen(tmp_path, arch_name=arch, channels=3)[0].description.endswith("at native size, pixels in 0..1")
 
 
 def test_segmentation_models_have_no_crop(tmp_path: Path, paint: Paint) -> None:
@@ -175,10 +168,7 @@ def test_options_that_cannot_be(
 def test_bytes_with_two_dimensions_are_pixels(tmp_path: Path) -> None:
     values = np.arange(48, dtype=np.uint8).reshape(2, 4, 6)
     preprocessing, tensor = chosen(saved(tmp_path, values), channels=1)
-    assert (
-        preprocessing.description
-        == "bytes as pixels, a channel dimension added, at native size, pixels in 0..1"
-    )
+    assert preprocessing.description == "bytes as pixels, a channel dimension added, at native size, pixels in 0..1"
     torch.testing.assert_close(tensor, torch.from_numpy(values[0])[None].float() / 255)
 
 
@@ -190,9 +180,7 @@ def test_arrays_of_images_and_images_come_out_alike(tmp_path: Path, paint: Paint
             from_image = chosen(path.parent, options, arch_name=arch, channels=3)[1]
             from_array = chosen(array, options, arch_name=arch, channels=3)[1]
             assert from_image.shape == from_array.shape
-            assert (
-                from_image - from_array
-            ).abs().max() < 0.03  # two implementations of resizing round differently
+            assert (from_image - from_array).abs().max() < 0.03  # two implementations of resizing round differently
 
 
 def test_floats_are_taken_as_prepared(tmp_path: Path) -> None:
@@ -208,13 +196,10 @@ def test_floats_are_taken_as_prepared(tmp_path: Path) -> None:
 
 
 def test_float_images_can_be_resized(tmp_path: Path) -> None:
-    preprocessing, tensor = chosen(
-        saved(tmp_path, np.ones((2, 8, 8, 3))), TransformOptions(size=4), channels=3
-    )
+    preprocessing, tensor = chosen(saved(tmp_path, np.ones((2, 8, 8, 3))), TransformOptions(size=4), channels=3)
     assert tensor.shape == (3, 4, 4)
     assert preprocessing.description == (
-        "values as they are in the array, channels moved to the front, shorter side resized to 4, "
-        "centre crop 4×4"
+        "values as they are in the array, channels moved to the front, shorter side resized to 4, centre crop 4×4"
     )
 
 

@@ -23,9 +23,7 @@ def png_of_size(path: Path, width: int, height: int) -> Path:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b""))
     return path
 
 
@@ -66,9 +64,7 @@ def test_a_file_that_has_gone_is_unreadable(tmp_path: Path) -> None:
     st.binary(min_size=1, max_size=8),
     st.sampled_from(["png", "jpg", "gif", "bmp", "webp"]),
 )
-def test_damage_is_either_read_or_reported(
-    tmp_path: Path, paint: Paint, at: int, noise: bytes, suffix: str
-) -> None:
+def test_damage_is_either_read_or_reported(tmp_path: Path, paint: Paint, at: int, noise: bytes, suffix: str) -> None:
     path = paint(f"hit.{suffix}")
     content = bytearray(path.read_bytes())
     at %= len(content)
@@ -80,9 +76,7 @@ def test_damage_is_either_read_or_reported(
         assert str(error)
 
 
-@pytest.mark.parametrize(
-    "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F"]
-)
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F"])
 def test_every_mode_becomes_grey_or_rgb(mode: str) -> None:
     picture = Image.new(mode, (4, 3))
     assert convert(picture, "L").mode in {"L", "F"}

@@ -116,7 +116,7 @@ def test_a_block_without_rows_leaves_nothing_out() -> None:
     rows = gaussian(6, 3)
     sums = BlockedMoments(3)
     for block, row in enumerate(rows):
-        sums.add(row[None], block)
+        sums.add(row[None].copy(), block)
     found = streaming_measurements(sums, sums)["relative_spread"]
     values = [slow.relative_spread(np.delete(rows, i, 0)) for i in range(6)]
     half = 2.571 * (5 / 6 * np.sum((np.array(values) - np.mean(values)) ** 2)) ** 0.5

@@ -17,7 +17,7 @@ def blocked(rows: np.ndarray, tensors: bool = False) -> BlockedMoments:
     sums = BlockedMoments(rows.shape[1])
     for block in range(BLOCKS):
         part = rows[block::BLOCKS]
-        sums.add(torch.from_numpy(part) if tensors else part, block)
+        sums.add(torch.from_numpy(part.copy()) if tensors else part.copy(), block)
     return sums
 
 

@@ -116,17 +116,13 @@ def test_a_wrong_number_of_labels_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0,)])
 @pytest.mark.parametrize("suffix", ["npy", "pt"])
-def test_an_array_without_items_cannot_be_measured(
-    tmp_path: Path, shape: tuple[int, ...], suffix: str
-) -> None:
+def test_an_array_without_items_cannot_be_measured(tmp_path: Path, shape: tuple[int, ...], suffix: str) -> None:
     write(tmp_path / f"x.{suffix}", np.zeros(shape))
     with pytest.raises(NotMeasuredError, match="empty"):
         open_items(tmp_path / f"x.{suffix}")
 
 
-@pytest.mark.parametrize(
-    "array", [np.float32(3), np.array(["a", "b"]), np.zeros(2, dtype="c8"), np.zeros(2, "M8[s]")]
-)
+@pytest.mark.parametrize("array", [np.float32(3), np.array(["a", "b"]), np.zeros(2, dtype="c8"), np.zeros(2, "M8[s]")])
 def test_what_is_no_table_of_numbers_is_refused(tmp_path: Path, array: Any) -> None:
     np.save(tmp_path / "x.npy", array)
     with pytest.raises(UsageError):

@@ -24,9 +24,7 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path, paint: Paint) -> None:
         paint(name, mode="L")
     (tmp_path / "notes.txt").write_text("no image")
     items = open_items(tmp_path)
-    assert list(items.names) == sorted(
-        ["b.png", "a.PNG", "c.JpEg", "d.pgm", "e.webp", "f.gif", "g.tiff", "h.bmp"]
-    )
+    assert list(items.names) == sorted(["b.png", "a.PNG", "c.JpEg", "d.pgm", "e.webp", "f.gif", "g.tiff", "h.bmp"])
     assert items.labels is None and items.classes == ()
     for item in range(len(items)):
         assert items.read(item).size == (8, 6)
@@ -66,7 +64,5 @@ def test_links_to_folders_are_followed_and_circles_end(tmp_path: Path, paint: Pa
         ([], None),
     ],
 )
-def test_classes_are_the_outermost_folders_that_tell_images_apart(
-    names: list[str], classes: list[str] | None
-) -> None:
+def test_classes_are_the_outermost_folders_that_tell_images_apart(names: list[str], classes: list[str] | None) -> None:
     assert class_folders(names) == classes
