@@ -93,7 +93,8 @@ def line(seed: int, case: Case, outcome: str, verdict: Verdict, seen: Observatio
     )
     wanted = "|".join(sorted(case.expected)) + (f" {case.kind}" if case.kind else "")
     given = f"{verdict.status} {verdict.kind or ''}".strip()
-    return f"{outcome:<11} {seed} {case.name} n={n} d={d} labels={seen.sample.labels is not None}: {given}, wanted {wanted} | {shown}"
+    labelled = seen.sample.labels is not None
+    return f"{outcome:<11} {seed} {case.name} n={n} d={d} labels={labelled}: {given}, wanted {wanted} | {shown}"
 
 
 if __name__ == "__main__":
