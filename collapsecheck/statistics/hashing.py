@@ -42,8 +42,6 @@ def hash_rows(words: Words) -> Hashes:
 
     Two different rows collide with a probability of about 2⁻³² or less, and rows from nature far more rarely.
     """
-    if words.dtype == np.uint32 and words.shape[1] % 2 == 0:
-        words = words.view(np.uint64)  # two at a time
     coefficients = mix(np.arange(words.shape[1], dtype=np.uint64)) | np.uint64(1)
     with np.errstate(over="ignore"):
         if words.dtype == np.uint64:
