@@ -19,8 +19,8 @@ from collapsecheck.statistics.spread import EPSILON
 SAMPLE_ROWS = 2048  # for everything that needs pairs: 2048² distances take a fraction of a second
 NORM_ROWS = 65_536  # norms are exact up to here, then from a sample of this size
 # Rows are taken in together, so that each of the 16 blocks gets a matrix product worth the name.
-BUFFER_ROWS = 16_384
-BUFFER_VALUES = 8_388_608
+BUFFER_ROWS = 32_768
+BUFFER_VALUES = 16_777_216
 HASHED_VALUES = 1_048_576  # hashed at a time, so that temporaries stay small
 LISTED_ROWS = 20  # non-finite rows named in reports
 LARGEST = 1e75  # the fourth power of a larger value is not finite
