@@ -47,6 +47,6 @@ def run(check: Check, seen: Observations) -> list[Finding]:
         return list(check.run(seen))
     except NotObservable as reason:
         return [check.skipped(str(reason))]
-    except Exception as error:
+    except Exception as error:  # a broken check must not hide what the others found
         message = f"the check broke: {type(error).__name__}: {error}"
         return [check.finding(Outcome.ERRORED, Level.ERROR, message)]

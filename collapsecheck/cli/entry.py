@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(request.__context__, BrokenPipeError):
             return ExitCode.PASSED
         raise
-    except Exception as error:
+    except Exception as error:  # the last resort: a crash must not look like "collapse found"
         if hasattr(error, "format_message"):  # Typer's usage errors, whichever click they come from
             return _failed(f"{error.format_message()} (see --help)", ExitCode.USAGE, verbose)
         message = f"internal error: {type(error).__name__}: {error}; run again with -v and report it, please"

@@ -84,7 +84,7 @@ class Preprocessing:
     def _transformed(self, item: Any) -> torch.Tensor:
         try:
             tensor = self.transform(item) if self.transform is not None else item
-        except Exception as error:
+        except Exception as error:  # the user's own code may raise anything
             raise UsageError(f"the transform failed: {type(error).__name__}: {printable(str(error))}") from error
         if not isinstance(tensor, torch.Tensor):
             raise UsageError(f"the transform must return a tensor, not {type(tensor).__name__}")

@@ -94,8 +94,8 @@ class Readout:
             raise NotMeasuredError(f"{subject} {error}") from error
         except CollapsecheckError:
             raise
-        except Exception as error:
-            if _out_of_memory(error):
+        except Exception as error:  # a model's forward may raise anything
+            if out_of_memory(error):
                 raise
             raise NotMeasuredError(
                 f"the model failed on a batch of shape {list(batch.shape)}, {_type(batch)}: "
@@ -176,7 +176,8 @@ def _layers(module: nn.Module) -> dict[str, nn.Module]:
     return {name: part for name, part in module.named_modules(remove_duplicate=False) if name}
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on whichever device."""
     words = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words)

@@ -88,7 +88,7 @@ def _from_file(path: Path, at: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up while the file still runs
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException:  # sys.exit in the user's file too: no half-imported module stays behind
         del sys.modules[name]
         raise
     return module

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from collapsecheck.errors import NotMeasuredError, UsageError
+from collapsecheck.models.readout import out_of_memory
 from collapsecheck.observe.inputs import InputSummary
 from collapsecheck.observe.summary import EmbeddingSummary
 from collapsecheck.statistics.spread import EPSILON
@@ -57,13 +58,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on whichever device."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
-    )
-
-
 class Forward:
     """Runs a model over batches in portions that fit into memory.
 
@@ -86,7 +80,7 @@ class Forward:
             try:
                 rows.append(self._run(inputs[start : start + length]))
                 start += length
-            except Exception as error:
+            except Exception as error:  # out of memory has no type of its own on all devices
                 if not out_of_memory(error):
                     raise
                 if length == 1:

@@ -54,8 +54,3 @@ def rounding_floor(dtype: str) -> float:
     deviation is about 0.72·eps/√12. Values that dither by one eps show up to three times as much.
     """
     return 0.72 * EPSILON[dtype] / math.sqrt(12)
-
-
-def resolution(rows: Moments) -> float:
-    """Relative spread below which float64 accumulation itself cannot tell rows apart."""
-    return 8 * EPSILON["float64"] * (1 + math.log2(max(rows.n, 1)))

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from collapsecheck.errors import NotMeasuredError, UsageError
+from collapsecheck.models.readout import out_of_memory
 from collapsecheck.observe import Observations
-from collapsecheck.observe.forward import Forward, choose_device, extract, out_of_memory
+from collapsecheck.observe.forward import Forward, choose_device, extract
 
 from ..statistics.clouds import gaussian
 
@@ -22,6 +23,7 @@ EXHAUSTED = [
     RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
     RuntimeError("CUDA out of memory"),
     MemoryError(),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
 ]
 
 
