@@ -24,12 +24,14 @@ class Cloud:
     """Sums over one set of rows, with the spectra computed once.
 
     `held` [n, D] are the rows themselves, given where they are all at hand and fewer than their dimensions: their
-    spectrum then costs n³ instead of D³.
+    spectrum then costs n³ instead of D³. `sketched` rows are folded to fewer dimensions, so that the unit rows
+    are no longer of length 1.
     """
 
     raw: Moments
     unit: Moments
     held: Array | None = None
+    sketched: bool = False
 
     @cached_property
     def raw_spectrum(self) -> Array:
@@ -40,9 +42,9 @@ class Cloud:
     def unit_spectrum(self) -> Array:
         """Eigenvalues of the covariance of the unit rows."""
         if self.held is None:
-            return spectrum.eigenvalues(self.unit)
+            return spectrum.eigenvalues(self.unit) if self.sketched else spectrum.unit_eigenvalues(self.unit)
         unit = unit_rows(self.held)
-        return spectrum.eigenvalues_of_rows(unit[np.any(unit != 0, axis=1)])
+        return spectrum.unit_eigenvalues_of_rows(unit[np.any(unit != 0, axis=1)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +100,11 @@ def streaming_measurements(
     cloud = cloud or Cloud(raw.total, unit.total)
     n, dimension = cloud.raw.n, raw.dimension
     found = _cosines(cloud.unit)
-    folded = cloud if raw.whole is None else Cloud(raw.folded, unit.folded)
+    folded = cloud if raw.whole is None else Cloud(raw.folded, unit.folded, sketched=True)
     without = zip(raw.left_out(), unit.left_out() or [unit.total] * len(raw.blocks), strict=True)
-    left_out = [Cloud(*pair) for pair in without if pair[0].n < folded.raw.n]  # an empty block leaves nothing out
+    left_out = [
+        Cloud(*pair, sketched=raw.whole is not None) for pair in without if pair[0].n < folded.raw.n
+    ]  # an empty block leaves nothing out
     sizes = [folded.raw.n - part.raw.n for part in left_out]
     for name, metric in METRICS.items():
         value = metric.of(cloud)

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from collapsecheck.statistics import class_structure, jackknife, nulls
 from collapsecheck.statistics.measurement import Measurement
-from collapsecheck.statistics.moments import ROUNDING, Array
+from collapsecheck.statistics.moments import Array
 from collapsecheck.statistics.neighbours import (
     nearest,
     neighbour_ratio,
     pair_cosines,
     pair_sample,
     tight_groups,
+    unit_deviations,
     unit_rows,
 )
 from collapsecheck.statistics.spectrum import entropy_rank
@@ -64,10 +65,7 @@ class PairSample:
     @cached_property
     def deviations(self) -> Array:
         """Unit rows minus their mean: distances between them are distances between the directions."""
-        if not len(self.unit):
-            return self.unit
-        deviations = self.unit - self.unit.mean(0)
-        return np.where(np.abs(deviations) > ROUNDING, deviations, 0.0)
+        return unit_deviations(self.rows)
 
     @cached_property
     def typical_distance(self) -> float:

@@ -14,6 +14,9 @@ import numpy as np
 
 from collapsecheck.statistics.moments import Array, Moments
 
+# The mean of (1 − cos)² is exact to this share of itself: cosines that differ by less are equal.
+RESOLUTION = 16 * 2.0**-52
+
 
 def mean_cosine_gap(unit: Moments) -> float:
     """Mean of 1 − cos over all pairs i ≠ j, in [0, n/(n−1)]; equals tr C of the unit rows exactly.
@@ -50,7 +53,9 @@ def cosine_std(unit: Moments) -> float:
     """
     if unit.n < 2:
         return float("nan")
-    return math.sqrt(max(_mean_squared_gap(unit) - mean_cosine_gap(unit) ** 2, 0.0))
+    square, gap = _mean_squared_gap(unit), mean_cosine_gap(unit)
+    variance = square - gap**2
+    return 0.0 if variance <= RESOLUTION * square else math.sqrt(variance)
 
 
 def _variance_along_mean(unit: Moments) -> float:

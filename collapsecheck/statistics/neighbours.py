@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from collapsecheck.statistics.moments import Array
+from collapsecheck.statistics.moments import ROUNDING, Array
+
+# Rows no farther than this share of the length of their mean from it form a narrow cone.
+CONE = 0.1
 
 CHUNK = 512  # rows of the distance matrix formed at a time
 
@@ -15,6 +18,30 @@ def unit_rows(rows: NDArray[np.generic]) -> Array:
     rows = np.asarray(rows, dtype=np.float64)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(norms > 0, norms, np.inf))
+
+
+def unit_deviations(rows: NDArray[np.generic]) -> Array:
+    """Unit rows minus their mean [m, D]; zero rows are left out; exactly 0 for parallel rows.
+
+    In a narrow cone the unit rows, rounded to eps of their length, would keep few digits of their deviations.
+    These are then formed from the deviations y = x − c of the rows from their mean c instead: with l = ‖x‖,
+    x/l − c/‖c‖ = y/l − c·(2y·c + ‖y‖²) / (l·‖c‖·(l + ‖c‖)), where nothing cancels but the first order along c.
+    """
+    x = np.asarray(rows, dtype=np.float64)
+    lengths = np.linalg.norm(x, axis=1)
+    x, lengths = x[lengths > 0], lengths[lengths > 0]
+    if not len(x):
+        return np.asarray(x)
+    c = x.mean(0)
+    y = x - c
+    r, length = np.einsum("ij,ij->i", y, y), float(np.linalg.norm(c))
+    if r.max() <= (CONE * length) ** 2:
+        stretch = (2 * y @ c + r) / (lengths * length * (lengths + length))
+        deviations = y / lengths[:, None] - stretch[:, None] * c
+    else:
+        deviations = x / lengths[:, None]
+    deviations -= deviations.mean(0)
+    return np.asarray(deviations if np.abs(deviations).max() > ROUNDING else np.zeros_like(deviations))
 
 
 def nearest(rows: Array, count: int = 1) -> tuple[NDArray[np.intp], Array]:

@@ -10,13 +10,16 @@ import math
 
 import numpy as np
 
-from collapsecheck.statistics.moments import ROUNDING, Array, Moments
+from collapsecheck.statistics.moments import ROUNDING, Array, Moments, moments_of, squared_lengths
 
 # Above this dimension the exact route to RankMe (an SVD) costs more than it tells.
 SVD_LIMIT = 1024
 
 # Eigenvalues are exact to this share of their sum; smaller ones are rounding (measured: at most 5 of the 16 eps).
 RESOLUTION = 16 * 2.0**-52
+
+# Unit rows that reach less far around their mean than this hardly move along it: see `unit_eigenvalues`.
+NARROW = 1e-3
 
 
 def eigenvalues(rows: Moments) -> Array:
@@ -41,6 +44,69 @@ def eigenvalues_of_rows(rows: Array) -> Array:
     if spread <= n * ROUNDING**2 * float(mean @ mean):  # as in `Moments.deviation`: equal but for rounding
         return np.zeros(n - 1)
     return np.where(values > RESOLUTION * spread / (n - 1), values, 0.0)
+
+
+def unit_eigenvalues(unit: Moments) -> Array:
+    """`eigenvalues` of rows of length 1, exact for a narrow cone too, where the covariance alone is not.
+
+    A row u = m + y around the mean m moves along it by (1 − ‖m‖² − ‖y‖²) / 2‖m‖: by the square of the spread.
+    Of a spread of 1e-7 the covariance holds that as 1e-28 beside 1e-14, which is rounding. But the same identity
+    gives its variance and its covariances from Σ r, Σ r² and Σ r·y, with r = ‖y‖², without any cancellation.
+    """
+    if unit.n < 2 or not _narrow(unit.total_variance, unit.mean):
+        return eigenvalues(unit)
+    about = unit.moved_to(unit.mean)
+    n, m = about.n, about.pivot
+    length = math.sqrt(float(m @ m))
+    along = m / length
+    C = about.covariance
+    C = C - np.outer(C @ along, along)
+    C = C - np.outer(along, along @ C)
+    values, vectors = np.linalg.eigh((C + C.T) / 2)
+    values = _resolved(np.asarray(values), about)
+    shared = vectors.T @ (about.v - about.q1 * about.s / n) / (n - 1)
+    alone = (about.q2 - about.q1**2 / n) / (n - 1)
+    return _with_direction_along_mean(values, shared, alone, 2 * length, unit)[: min(len(values), n - 1)]
+
+
+def unit_eigenvalues_of_rows(unit: Array) -> Array:
+    """The same from the rows of length 1 themselves [n, D], by way of their n × n products."""
+    moments = moments_of(unit, second_order=False)
+    if moments.n < 2 or not _narrow(moments.total_variance, moments.mean):
+        return eigenvalues_of_rows(unit)
+    n, m = moments.n, moments.mean
+    length = math.sqrt(float(m @ m))
+    y = unit - m
+    r = squared_lengths(y)
+    y = y - np.outer(y @ (m / length), m / length)
+    y -= y.mean(0)
+    values, vectors = np.linalg.eigh(y @ y.T)
+    values = _resolved(np.asarray(values) / (n - 1), moments)
+    r = r - r.mean()
+    shared = vectors.T @ r * np.sqrt(values / (n - 1))
+    return _with_direction_along_mean(values, shared, float(r @ r) / (n - 1), 2 * length, moments)[: n - 1]
+
+
+def _narrow(variance: float, mean: Array) -> bool:
+    return 0 < variance < NARROW**2 * float(mean @ mean)
+
+
+def _with_direction_along_mean(values: Array, shared: Array, alone: float, scale: float, unit: Moments) -> Array:
+    """Eigenvalues across the mean with the one along it put to them, largest first.
+
+    `shared` are the covariances of r with each principal direction across the mean, `alone` its variance. The
+    singular values of a Cholesky factor, not of the matrix, keep the small one: its square would be rounding.
+    """
+    live = values > 0
+    across = np.sqrt(values[live])
+    coupling = shared[live] / across
+    rest = alone - float(coupling @ coupling)
+    rounding = 16 * ROUNDING / math.sqrt(unit.total_variance)  # of r, relative: y keeps eps of the row's length
+    corner = math.sqrt(rest) if rest > rounding * alone else 0.0
+    factor = np.diag(np.append(across, corner / scale))
+    factor[-1, :-1] = coupling / scale
+    found = np.linalg.svd(factor, compute_uv=False) ** 2
+    return np.append(found, np.zeros(len(values) - len(found))) if len(found) < len(values) else found
 
 
 def _resolved(values: Array, rows: Moments) -> Array:

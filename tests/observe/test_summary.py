@@ -102,8 +102,6 @@ def test_shards_of_difficult_rows(name: str) -> None:
     whole = numbers(summary_of(rows))
     for found, value in numbers(merged).items():
         tolerance = 1e-12
-        if found == "unit_effective_rank" and ("constant" in name or "shifted" in name):
-            tolerance = 1e-6  # one direction lies below the root of rounding
         if found == "participation_ratio" and name == "one far row":
             tolerance = 1e-9  # a difference of fourth powers of that row
         np.testing.assert_allclose(value, whole[found], rtol=tolerance, atol=1e-15, err_msg=found)
@@ -210,7 +208,7 @@ def test_tensors_give_the_same_numbers(name: str) -> None:
     for found, value in got.items():
         tolerance = 1e-12
         if "constant" in name or "shifted" in name:  # norms may differ in the last bit, which is 1e-9 of the spread
-            tolerance = 1e-6 if found == "unit_effective_rank" else 1e-9
+            tolerance = 1e-9
         if found == "participation_ratio" and name == "one far row":
             tolerance = 1e-9
         np.testing.assert_allclose(value, want[found], rtol=tolerance, atol=1e-15, err_msg=found)

@@ -5,6 +5,7 @@ import pytest
 
 from collapsecheck.statistics import spectrum
 from collapsecheck.statistics.moments import moments_of
+from collapsecheck.statistics.neighbours import unit_rows
 
 from . import slow
 from .clouds import CLOUDS, gaussian
@@ -69,6 +70,43 @@ def test_the_rows_themselves_give_the_same_eigenvalues(shape: tuple[int, int], s
     np.testing.assert_allclose(got[: len(want)], want, rtol=1e-9, atol=1e-13 * want[0])
     assert not got[len(want) :].any()
     np.testing.assert_allclose(spectrum.rankme(moments_of(rows), held=rows), slow.rankme(rows), rtol=1e-9)
+
+
+@pytest.mark.parametrize("spread", [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7])
+@pytest.mark.parametrize(
+    "shape",
+    [(60, 12, 12), (12, 40, 40), (60, 12, 2), (30, 40, 2), (5000, 8, 8)],
+    ids=lambda shape: "x".join(map(str, shape)),
+)
+def test_unit_rows_of_a_narrow_cone(shape: tuple[int, int, int], spread: float) -> None:
+    """Their deviation along the mean, the square of the spread, counts too: √(1e-14) of σ is 1e-7 of the rank."""
+    n, d, rank = shape
+    rows = gaussian(1, d, 9) + spread * gaussian(n, rank) @ gaussian(rank, d, 3)
+    unit = unit_rows(rows)
+    want = slow.singular_values(slow.unit(rows)) ** 2 / (n - 1)
+    found = [spectrum.unit_eigenvalues(moments_of(unit))]
+    if n <= 60:
+        found.append(spectrum.unit_eigenvalues_of_rows(unit))
+    for got in found:
+        live = want[: min(n - 1, d, rank + 1)]
+        # the last one is known to the rounding of the unit rows, eps / spread of itself
+        np.testing.assert_allclose(got[: len(live) - 1], live[:-1], rtol=1e-9)
+        np.testing.assert_allclose(
+            got[len(live) - 1], live[-1], rtol=max(1e-9, 1e-8 * 1e-7 / spread), atol=1e-13 * live[-2]
+        )
+        np.testing.assert_allclose(spectrum.effective_rank(got), spectrum.effective_rank(live), rtol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-15])
+def test_unit_rows_that_are_equal_but_for_rounding_have_no_eigenvalues(scale: float) -> None:
+    unit = unit_rows(np.linspace(1, 9, 30)[:, None] * gaussian(1, 70) * (1 + scale * gaussian(30, 70)))
+    for rows in (unit_rows(unit[:, :5]), unit):
+        if scale == 0:
+            assert not spectrum.unit_eigenvalues(moments_of(rows)).any()
+            assert not spectrum.unit_eigenvalues_of_rows(rows).any()
+        else:  # noise of the last bit: any rank, but no warning and no number that is not finite
+            assert np.isfinite(spectrum.unit_eigenvalues(moments_of(rows))).all()
+            assert np.isfinite(spectrum.unit_eigenvalues_of_rows(rows)).all()
 
 
 def test_equal_rows_themselves_have_no_eigenvalues() -> None:
