@@ -56,7 +56,7 @@ def embed(checkpoint: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     loaded = load_model(checkpoint, model_def=f"{SAMPLES / 'networks.py'}:{checkpoint.stem}")
     readout = choose_readout(loaded)
     items = open_items(SAMPLES / "digits")
-    batches = Batches(items, choose_preprocessing(items, expected_input(loaded.module), TransformOptions()))
+    batches = Batches(items, choose_preprocessing(items, expected_input(loaded), TransformOptions()))
     forward = Forward(readout, choose_device("cpu"))
     with readout.attached():
         parts = [(forward(batch.inputs).numpy(), batch.inputs.numpy()) for batch in batches]

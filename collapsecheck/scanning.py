@@ -28,12 +28,15 @@ HISTOGRAM_BINS = 60
 
 def scan(
     model: Path | str,
-    data: Path | str,
+    data: Path | str | None = None,
     *,
+    dataset: str | None = None,
+    column: str | None = None,
     model_def: str | None = None,
     arch: str | None = None,
     key: str | None = None,
     allow_partial: bool = False,
+    trust_checkpoint: bool = False,
     layer: str | None = None,
     pool: Literal["mean", "cls"] = "mean",
     size: int | tuple[int, int] | None = None,
@@ -45,14 +48,23 @@ def scan(
     settings: Settings | None = None,
     progress: Progress = lambda stage, total, done: None,
 ) -> Report:
-    """Scan a checkpoint on a data set. Nothing in the checkpoint is executed, and neither file is changed.
+    """Scan a checkpoint on a data set, neither of which is changed.
+
+    Nothing in the checkpoint is executed, unless `trust_checkpoint` allows it.
 
     Parameters
     ----------
     model, data
         Paths of the checkpoint and of the data.
+    dataset
+        In place of `data`: `FILE_OR_MODULE:CALLABLE` that returns a data set of yours.
+    column
+        Column of a table that is the input.
     model_def, arch
-        `FILE_OR_MODULE:CALLABLE` that builds the model, or the name of a torchvision model.
+        `FILE_OR_MODULE:CALLABLE` that builds the model, or the name of a torchvision model. Without either the
+        file must tell.
+    trust_checkpoint
+        Let code in the checkpoint run, in a process of its own.
     key, allow_partial
         Where in the file the weights are; whether to go on when some do not fit.
     layer, pool
@@ -89,12 +101,13 @@ def scan(
         arch=arch,
         key=key,
         allow_partial=allow_partial,
+        trust_checkpoint=trust_checkpoint,
     )
     readout = choose_readout(loaded, layer, pool)
     loaded.module.to(device)
     preprocessing = choose_preprocessing(
         items,
-        expected_input(loaded.module, loaded.arch_name),
+        expected_input(loaded),
         TransformOptions(
             size=size,
             mean=mean,
@@ -134,12 +147,16 @@ def scan(
             path=str(model),
             sha256=loaded.checkpoint.sha256,
             format=loaded.checkpoint.format,
-            trust=loaded.checkpoint.trust,
-            architecture=loaded.architecture,
+            trust=loaded.architecture.trust,
+            notes=tuple(note.message for note in loaded.checkpoint.notes),
+            architecture=loaded.architecture.name,
+            architecture_reason=loaded.architecture.reason,
+            assumed=loaded.architecture.assumed,
             missing_keys=loaded.missing_keys,
             unexpected_keys=loaded.unexpected_keys,
             mismatched_keys=loaded.mismatched_keys,
             ignored_keys=loaded.ignored,
+            averaged_keys=loaded.averaged,
             parameters=loaded.parameters,
             embedding_layer=readout.shown,
             embedding_reason=f"{readout.reason} ({readout.reduction})" if readout.reduction else readout.reason,

@@ -88,7 +88,7 @@ def embedded(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     loaded = load_model(SAMPLES / "checkpoints" / f"{name}.pt", model_def=f"{SAMPLES / 'networks.py'}:{name}")
     readout = choose_readout(loaded)
     items = open_items(SAMPLES / "digits")
-    batches = Batches(items, choose_preprocessing(items, expected_input(loaded.module), TransformOptions()))
+    batches = Batches(items, choose_preprocessing(items, expected_input(loaded), TransformOptions()))
     with readout.attached():
         parts = [(readout(batch.inputs).detach().numpy(), batch.inputs.numpy()) for batch in batches]
     assert items.labels is not None

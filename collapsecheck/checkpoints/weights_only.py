@@ -6,9 +6,11 @@ import pickle
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from collapsecheck.checkpoints.stored import StoredTensor
 from collapsecheck.errors import NotLoadableError, printable
 
 RESAVE = "re-save the weights with torch.save(model.state_dict(), FILE)"
@@ -32,7 +34,6 @@ def load_weights_only(path: Path, *, mapped: bool) -> Mapping[Any, Any]:
     """
     import torch
 
-    shown = printable(str(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch would warn of is said below, in one line
@@ -42,23 +43,47 @@ def load_weights_only(path: Path, *, mapped: bool) -> Mapping[Any, Any]:
                 with path.open("rb") as file:
                     content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise NotLoadableError(f"{shown}: {_refusal(str(error))}") from error
+        raise NotLoadableError(f"{_refusal(str(error))}") from error
     except MemoryError as error:
         raise NotLoadableError(
-            f"{shown}: there is not enough memory for what the file declares; free some, or {RESAVE}"
+            f"there is not enough memory for what the file declares; free some, or {RESAVE}"
         ) from error
     except Exception as error:  # the unpickler raises nearly anything on damaged bytes
         reason = printable(f"{type(error).__name__}: {_first_line(str(error))}")
         raise NotLoadableError(
-            f"{shown}: truncated or damaged checkpoint ({reason}); copy or download it again"
+            f"truncated or damaged checkpoint ({reason}); copy or download it again"
         ) from error
     if isinstance(content, torch.Tensor):
         raise NotLoadableError(
-            f"{shown}: holds one tensor, expected a state dict; for ready vectors use: collapsecheck embeddings FILE"
+            f"holds one tensor, expected a state dict; for ready vectors use: collapsecheck embeddings FILE"
         )
     if not isinstance(content, Mapping):
-        raise NotLoadableError(f"{shown}: holds a {printable(type(content).__name__)}, expected a state dict; {RESAVE}")
-    return content
+        raise NotLoadableError(f"holds a {printable(type(content).__name__)}, expected a state dict; {RESAVE}")
+    stored: Mapping[Any, Any] = _stored(content)
+    return stored
+
+
+def _stored(value: Any) -> Any:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return _InMemory(str(value.dtype).removeprefix("torch."), tuple(value.shape), value)
+    if isinstance(value, dict):
+        made = type(value)((key, _stored(one)) for key, one in value.items())
+        if hasattr(value, "_metadata"):
+            made._metadata = value._metadata
+        return made
+    return [_stored(one) for one in value] if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class _InMemory(StoredTensor):
+    dtype: str
+    shape: tuple[int, ...]
+    held: Any
+
+    def tensor(self) -> Any:
+        return self.held
 
 
 def _refusal(message: str) -> str:

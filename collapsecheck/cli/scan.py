@@ -15,12 +15,21 @@ from collapsecheck.errors import UsageError, did_you_mean
 def scan(
     model: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help="Checkpoint: a state_dict or a training checkpoint (.pt, .safetensors)."),
+        typer.Argument(
+            metavar="MODEL", help="Checkpoint: .pt, .pth, .ckpt, .safetensors, .onnx, a Hugging Face directory …"
+        ),
     ],
     data: Annotated[
-        Path,
-        typer.Argument(metavar="DATA", help="Folder of images (class sub-folders give labels), or .npy, .npz, .pt."),
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="DATA", help="Folder of images (class sub-folders give labels), array, table, text, tar, sound …"
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", metavar="FILE_OR_MODULE:CALLABLE", help="In place of DATA: your code's data set."),
+    ] = None,
+    column: Annotated[str | None, typer.Option("--column", help="Column of a table that is the input.")] = None,
     model_def: Annotated[
         str | None,
         typer.Option("--model-def", metavar="FILE_OR_MODULE:CALLABLE", help="Your code that builds the model."),
@@ -31,6 +40,10 @@ def scan(
     ] = None,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Go on when some weights do not fit, and report them.")
+    ] = False,
+    trust_checkpoint: Annotated[
+        bool,
+        typer.Option("--trust-checkpoint", help="Let code in the file run, in a limited process of its own."),
     ] = False,
     layer: Annotated[
         str | None, typer.Option("--layer", help="Take the embedding from this module (a name of named_modules).")
@@ -75,7 +88,7 @@ def scan(
 ) -> int:
     """Scan a checkpoint on a data set and say whether its embeddings still tell items apart.
 
-    Nothing in the checkpoint is executed. The report goes to stdout, everything else to stderr.
+    Nothing in the checkpoint is executed, unless --trust-checkpoint is given. The report goes to stdout, everything else to stderr.
     """
     settings = options.settings_from(
         set_=set_, require=require, select=select, ignore=ignore, fail_on=fail_on, seed=seed,
@@ -85,15 +98,18 @@ def scan(
     renderer = renderer_for(format_, output)
     if pool not in ("mean", "cls"):
         raise UsageError(f"unknown value {pool!r} for --pool{did_you_mean(pool, ('mean', 'cls'))}")
+    if (data is None) == (dataset is None):
+        raise UsageError("give either DATA, a folder or a file, or --dataset FILE_OR_MODULE:CALLABLE")
     for path in (model, data):
-        if not path.exists():
+        if path is not None and not path.exists():
             raise UsageError(f"{path}: no such file or folder")
 
     from collapsecheck.scanning import scan as run
 
     with measuring(quiet) as progress:
         report = run(
-            model, data, model_def=model_def, arch=arch, key=key, allow_partial=allow_partial, layer=layer,
+            model, data, dataset=dataset, column=column, model_def=model_def, arch=arch, key=key,
+            allow_partial=allow_partial, trust_checkpoint=trust_checkpoint, layer=layer,
             pool="cls" if pool == "cls" else "mean", size=options.size(size), mean=options.numbers(mean, "--mean"),
             std=options.numbers(std, "--std"), input_scale=input_scale, transform=transform, labels=labels,
             settings=settings, progress=progress,

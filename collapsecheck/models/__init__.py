@@ -13,13 +13,17 @@ from torch import nn
 
 from collapsecheck.checkpoints import Checkpoint, read_checkpoint
 from collapsecheck.datasets.model_input import ModelInput
+from collapsecheck.discovery import plugins
 from collapsecheck.errors import NotLoadableError, printable
+from collapsecheck.models import sources
 from collapsecheck.models.architecture import Architecture, choose_architecture
 from collapsecheck.models.classifier import is_weighted_leaf
 from collapsecheck.models.readout import Readout, choose_readout
+from collapsecheck.models.sources import ModelSource
 from collapsecheck.models.state_dicts import Found, find_state_dicts, unused_entries
 from collapsecheck.models.user_code import load_callable
 from collapsecheck.models.weights import (
+    Fit,
     Loading,
     best_fit,
     describe_differences,
@@ -35,24 +39,25 @@ __all__ = ["LoadedModel", "Readout", "choose_readout", "expected_input", "load_c
 class LoadedModel:
     """A model and how it came out of its file. Names out of the file are as they are: escape them.
 
-    `module` is in evaluation mode, its weights are float32 on the CPU. `key` is the dotted path of the
-    weights in the checkpoint ("" is the root), `ignored` the entries at the top that were left unused.
+    `module` is in evaluation mode, its weights are float32 on the CPU. `trust`, `reason` and `assumed` are those of
+    the `Architecture`. `key` is the dotted path of the weights in the checkpoint ("" is the root), `ignored` the
+    entries at the top that were left unused, `averaged` those of them that are moving averages of weights.
     `prefixes` were taken off the names of the weights, `added_prefix` was put in front of them. The keys that
-    did not fit are empty without `allow_partial`.
+    did not fit are empty without `allow_partial`, but for parts that the embedding does not need.
     """
 
     module: nn.Module
-    architecture: str
-    arch_name: str | None
+    architecture: Architecture
     checkpoint: Checkpoint
-    key: str
-    ignored: tuple[str, ...]
-    prefixes: tuple[str, ...]
-    added_prefix: str
-    missing_keys: tuple[str, ...]
-    unexpected_keys: tuple[str, ...]
-    mismatched_keys: tuple[str, ...]
     parameters: int
+    key: str = ""
+    ignored: tuple[str, ...] = ()
+    averaged: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    added_prefix: str = ""
+    missing_keys: tuple[str, ...] = ()
+    unexpected_keys: tuple[str, ...] = ()
+    mismatched_keys: tuple[str, ...] = ()
 
 
 def load_model(
@@ -62,6 +67,7 @@ def load_model(
     arch: str | None = None,
     key: str | None = None,
     allow_partial: bool = False,
+    trust_checkpoint: bool = False,
 ) -> LoadedModel:
     """Load the weights of a checkpoint into a model.
 
@@ -72,11 +78,13 @@ def load_model(
     model_def
         `FILE_OR_MODULE:CALLABLE` that returns the model without arguments.
     arch
-        Name of a torchvision model; one of `model_def` and `arch` is needed.
+        Name of a torchvision model. Without it and `model_def` the file itself must tell.
     key
         Dotted path of the weights in the checkpoint; found by itself without.
     allow_partial
         Go on when some weights are missing, left over or wrongly shaped.
+    trust_checkpoint
+        Let code in the file run, in a process of its own.
 
     Raises
     ------
@@ -88,49 +96,86 @@ def load_model(
     architecture = choose_architecture(model_def, arch)
     checkpoint = read_checkpoint(path)
     try:
-        found = find_state_dicts(checkpoint.content, key)
-        if architecture is None:
-            raise NotLoadableError(
-                f"holds weights but no architecture ({describe_keys(found)}); say which model they belong to "
-                "with --model-def FILE:CALLABLE or --arch NAME (a torchvision model, such as resnet18)"
-            )
+        found = None
+        try:
+            found = find_state_dicts(checkpoint.content, key)
+        except NotLoadableError:
+            if not checkpoint.runs_code:
+                raise
+        architecture = architecture or _offered(checkpoint, found, trusted=trust_checkpoint)
+        if architecture.expected() is None:
+            return _whole(checkpoint, architecture)
+        if found is None:
+            raise NotLoadableError("holds no weights that could be taken without running its code")
         return _loaded(checkpoint, architecture, found, allow_partial)
     except NotLoadableError as error:
         raise NotLoadableError(f"{printable(str(path))}: {error}") from error
 
 
-def expected_input(module: nn.Module, arch_name: str | None = None) -> ModelInput:
-    """Tell from the first layers of a model what input it takes."""
+def expected_input(loaded: LoadedModel) -> ModelInput:
+    """Tell from the architecture and the first layers of a model what input it takes."""
+    module = loaded.module
     leaves = filter(is_weighted_leaf, module.modules())
     channels = (one.in_channels for one in module.modules() if isinstance(one, nn.Conv2d))
     return ModelInput(
         channels=next(channels, 0) or None,  # a lazy convolution does not know yet, and says 0
         token_ids=isinstance(next(leaves, None), nn.Embedding | nn.EmbeddingBag),
-        arch_name=arch_name,
+        arch_name=loaded.architecture.arch_name,
     )
 
 
+def _offered(checkpoint: Checkpoint, found: Found | None, *, trusted: bool) -> Architecture:
+    """Ask every source, in the order of their ranks, what makes the model."""
+    known = sorted(plugins(sources, ModelSource).values(), key=lambda source: source.rank)
+    for source in known:
+        offer = source().offer(checkpoint, found, trusted=trusted)
+        if offer is not None:
+            return offer
+    held = f" ({describe_keys(found)})" if found is not None else ""
+    raise NotLoadableError(
+        f"holds weights but no architecture, and they fit none that is known{held}; say which model they belong to "
+        "with --model-def FILE:CALLABLE or --arch NAME (a torchvision model, such as resnet18)"
+    )
+
+
+def _whole(checkpoint: Checkpoint, architecture: Architecture) -> LoadedModel:
+    """Take a model that brings its weights along."""
+    module = architecture.build({})
+    return LoadedModel(module=module, architecture=architecture, checkpoint=checkpoint, parameters=_parameters(module))
+
+
 def _loaded(checkpoint: Checkpoint, architecture: Architecture, found: Found, allow_partial: bool) -> LoadedModel:
-    fit = best_fit(found.usable, architecture.expected())
-    module = architecture.build(fit.shapes())
-    fit = best_fit([fit.weights], expected_shapes(module))  # the build may have followed the weights
-    loading = load_weights(module, fit)
+    fit = best_fit(found.usable, architecture.expected() or {})
+    module, fit, loading = _built(architecture, fit, complete=True)
+    if loading.missing or loading.mismatched:  # then some weights keep what they were initialised with
+        module, fit, loading = _built(architecture, fit, complete=False)
+    loading = loading.without(architecture.optional, architecture.ignorable)
     if not loading.complete and not (allow_partial and loading.loaded):
         raise NotLoadableError(_misfit(architecture, found, loading, fit.weights.key))
     return LoadedModel(
         module=module,
-        architecture=architecture.name,
-        arch_name=architecture.arch_name,
+        architecture=architecture,
         checkpoint=checkpoint,
+        parameters=_parameters(module),
         key=fit.weights.key,
         ignored=unused_entries(checkpoint.content, fit.weights),
+        averaged=found.averaged,
         prefixes=fit.alignment.stripped,
         added_prefix=fit.alignment.added,
         missing_keys=loading.missing,
         unexpected_keys=loading.unexpected,
         mismatched_keys=tuple(loading.mismatched),
-        parameters=sum(p.numel() for p in module.parameters() if not nn.parameter.is_lazy(p)),
     )
+
+
+def _built(architecture: Architecture, fit: Fit, *, complete: bool) -> tuple[nn.Module, Fit, Loading]:
+    module = architecture.build(fit.shapes(), complete=complete)
+    fit = best_fit([fit.weights], expected_shapes(module))  # the build may have followed the weights
+    return module, fit, load_weights(module, fit)
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if not nn.parameter.is_lazy(p))
 
 
 def _misfit(architecture: Architecture, found: Found, loading: Loading, used: str) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from collapsecheck.checkpoints import StoredTensor
+
 Shape = tuple[int, ...] | None  # None: not decided yet (lazy modules) or not a tensor; fits everything
 Shapes = Mapping[str, Shape]
 Rename = Callable[[str], str]
@@ -34,7 +36,9 @@ class Alignment:
 
 
 def shape_of(value: object) -> Shape:
-    """Return the shape of an entry of a state dict."""
+    """Return the shape of an entry of a state dict, in a file or of a module."""
+    if isinstance(value, StoredTensor):
+        return value.shape
     if not isinstance(value, torch.Tensor) or nn.parameter.is_lazy(value):
         return None
     return tuple(value.shape)

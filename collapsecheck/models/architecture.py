@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -18,18 +19,36 @@ from collapsecheck.models.weights import expected_shapes
 
 
 class Architecture(ABC):
-    """Something that makes a module; `name` is how reports call it."""
+    """Something that makes a module; `name` is how reports call it.
+
+    `arch_name` is torchvision's name, if it has one. `trust` says what was allowed to happen: with `data-only` the
+    file gave numbers alone, with `known-classes` the names of classes that torch and torchvision ship, with `code`
+    its own code ran. `reason` tells in a few words how the architecture was found, `assumed` what the weights do
+    not tell and what was taken for it. Names that begin with one of `optional` may be missing in the file, those
+    with one of `ignorable` may be left over: the embedding does not need them.
+    """
 
     name: str
-    arch_name: str | None = None  # torchvision's name
+    arch_name: str | None = None
+    trust: Literal["data-only", "known-classes", "code"] = "data-only"
+    reason: str = ""
+    assumed: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    ignorable: tuple[str, ...] = ()
 
     @abstractmethod
-    def expected(self) -> Shapes:
-        """Shapes of the weights, as far as they are known before the checkpoint was seen."""
+    def expected(self) -> Shapes | None:
+        """Shapes of the weights, as far as they are known before the checkpoint was seen.
+
+        None where `build` returns a module that has its weights already.
+        """
 
     @abstractmethod
-    def build(self, given: Shapes) -> nn.Module:
-        """Make the module for weights of these names and shapes, in evaluation mode and float32."""
+    def build(self, given: Shapes, *, complete: bool = False) -> nn.Module:
+        """Make the module for weights of these names and shapes, in evaluation mode and float32.
+
+        `complete` promises that all of its weights are about to be replaced: it need not initialise them.
+        """
 
 
 class UserArchitecture(Architecture):
@@ -44,7 +63,7 @@ class UserArchitecture(Architecture):
         """Shapes of the weights of the module, which does not depend on the checkpoint."""
         return expected_shapes(self._module)
 
-    def build(self, given: Shapes) -> nn.Module:  # noqa: ARG002 - the user's own code decides
+    def build(self, given: Shapes, *, complete: bool = False) -> nn.Module:  # noqa: ARG002 - the user decides
         """Return what the callable made."""
         return self._module
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
+from collapsecheck.checkpoints import ModuleRecord, StoredTensor
 from collapsecheck.errors import NotLoadableError, UsageError, did_you_mean, printable
 
 # What training scripts call the weights; in the order in which they are preferred.
@@ -41,8 +40,9 @@ class StateDict:
     """
 
     key: str
-    tensors: Mapping[str, Any]
+    tensors: Mapping[str, Any]  # StoredTensor, or the extra state of a module
     versions: Mapping[str, Mapping[str, Any]] | None
+    module: ModuleRecord | None = None  # where a whole module was pickled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +53,13 @@ class Found:
     averaged: tuple[str, ...]
 
 
-def find_state_dicts(content: Mapping[Any, Any], key: str | None = None) -> Found:
+def find_state_dicts(content: Any, key: str | None = None) -> Found:
     """Look for weights in nested content.
 
     Parameters
     ----------
     content
-        What the checkpoint holds.
+        What the checkpoint holds: a mapping, or a whole module.
     key
         Dotted path to look at alone.
 
@@ -70,6 +70,12 @@ def find_state_dicts(content: Mapping[Any, Any], key: str | None = None) -> Foun
     NotLoadableError
         If there are no weights at all, or only moving averages.
     """
+    if not isinstance(content, Mapping | ModuleRecord):
+        kind = printable(type(content).__name__)
+        raise NotLoadableError(
+            f"holds a {kind}, expected a state dict or a training checkpoint; "
+            "re-save with torch.save(model.state_dict(), FILE)"
+        )
     everything = list(_walk(content, "", _DEPTH, set()))
     if key:
         return _at(content, key, everything)
@@ -80,15 +86,17 @@ def find_state_dicts(content: Mapping[Any, Any], key: str | None = None) -> Foun
     if averaged:
         shown = printable(averaged[0])
         raise NotLoadableError(f"holds only moving averages of weights, at {shown}; take them with --key {shown}")
-    entries = ", ".join(printable(str(name), 40) for name in list(content)[:5])
+    entries = ", ".join(printable(str(name), 40) for name in list(content)[:5]) if isinstance(content, Mapping) else ""
     raise NotLoadableError(
         f"holds no weights (entries: {entries or 'none'}), expected a state dict or a training checkpoint; "
         "re-save with torch.save(model.state_dict(), FILE)"
     )
 
 
-def unused_entries(content: Mapping[Any, Any], used: StateDict) -> tuple[str, ...]:
+def unused_entries(content: Any, used: StateDict) -> tuple[str, ...]:
     """Name the entries at the top of the checkpoint that are no part of the weights in use."""
+    if not isinstance(content, Mapping):
+        return ()
     if not used.key:
         prefixes = {name.partition(".")[0] for name in used.tensors}
         return tuple(str(name) for name in content if name not in used.tensors and name not in prefixes)
@@ -97,13 +105,13 @@ def unused_entries(content: Mapping[Any, Any], used: StateDict) -> tuple[str, ..
     return tuple(str(name) for name in content if name != inner)
 
 
-def _at(content: Mapping[Any, Any], key: str, everything: list[StateDict]) -> Found:
+def _at(content: Any, key: str, everything: list[StateDict]) -> Found:
     held = _resolve(content, key)
     known = [one.key for one in everything if one.key]
     hint = did_you_mean(key, map(printable, known)) if known else "; the weights are at the top, leave it out"
     if held is None:
         raise UsageError(f"--key {printable(key)}: the checkpoint has no such entry{hint}")
-    usable = tuple(_walk(held, key, _DEPTH, set())) if isinstance(held, Mapping) else ()
+    usable = tuple(_walk(held, key, _DEPTH, set())) if isinstance(held, Mapping | ModuleRecord) else ()
     if not usable:
         raise UsageError(f"--key {printable(key)}: there are no weights at this entry{hint}")
     return Found(usable=usable, averaged=())
@@ -124,7 +132,7 @@ def _resolve(content: Any, key: str) -> Any:
     return None
 
 
-def _walk(content: Mapping[Any, Any], key: str, depth: int, seen: set[int]) -> Iterator[StateDict]:
+def _walk(content: Any, key: str, depth: int, seen: set[int]) -> Iterator[StateDict]:
     """Yield the weights below `content`: well-known names, the larger ones, at last all of them joined.
 
     `seen` are mappings that were visited: a pickle may hold one many times, or within itself.
@@ -132,7 +140,14 @@ def _walk(content: Mapping[Any, Any], key: str, depth: int, seen: set[int]) -> I
     if id(content) in seen:
         return
     seen.add(id(content))
-    inner = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Mapping)}
+    if isinstance(content, ModuleRecord):
+        yield StateDict(key=key, tensors=content.state_dict(), versions=None, module=content)
+        return
+    inner = {
+        name: value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, Mapping | ModuleRecord)
+    }
     below: dict[str, list[StateDict]] = {}
     if depth:
         for name, value in inner.items():
@@ -145,7 +160,11 @@ def _walk(content: Mapping[Any, Any], key: str, depth: int, seen: set[int]) -> I
     if own is not None:
         others = [own, *others]
     yield from sorted(others, key=lambda one: -len(one.tensors))
-    parts = {name: part for name in below if (part := _own(inner[name], name)) is not None}
+    parts = {
+        name: part
+        for name in below
+        if isinstance(inner[name], Mapping) and (part := _own(inner[name], name)) is not None
+    }
     if len(parts) > 1:
         yield _joined(parts, key)
 
@@ -155,9 +174,9 @@ def _own(content: Mapping[Any, Any], key: str) -> StateDict | None:
     tensors = {
         name: value
         for name, value in content.items()
-        if isinstance(name, str) and (isinstance(value, torch.Tensor) or name.endswith("_extra_state"))
+        if isinstance(name, str) and (isinstance(value, StoredTensor) or name.endswith("_extra_state"))
     }
-    if not any(isinstance(value, torch.Tensor) and value.is_floating_point() for value in tensors.values()):
+    if not any(isinstance(value, StoredTensor) and value.is_floating_point for value in tensors.values()):
         return None
     versions = getattr(content, "_metadata", None)
     if not isinstance(versions, Mapping) or not all(isinstance(note, Mapping) for note in versions.values()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from math import isqrt
 from typing import Any
 
@@ -15,6 +16,7 @@ from torchvision import models
 from collapsecheck.errors import UsageError, did_you_mean, printable
 from collapsecheck.models.alignment import Shapes
 from collapsecheck.models.architecture import Architecture, reproducible
+from collapsecheck.models.uninitialised import uninitialised
 from collapsecheck.models.weights import expected_shapes
 
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
@@ -42,9 +44,10 @@ class TorchvisionArchitecture(Architecture):
         """Shapes of the weights with torchvision's default options."""
         return self._shapes()
 
-    def build(self, given: Shapes) -> nn.Module:
+    def build(self, given: Shapes, *, complete: bool = False) -> nn.Module:
         """Choose the options so that the weights fit, and build."""
-        return self._made("cpu", self._options(given)).float().eval()
+        with uninitialised() if complete else nullcontext():
+            return self._made("cpu", self._options(given)).float().eval()
 
     def _options(self, given: Shapes) -> dict[str, Any]:
         options: dict[str, Any] = {}
@@ -84,10 +87,11 @@ class TorchvisionArchitecture(Architecture):
         return None
 
     def _shapes(self, **options: Any) -> Shapes:
-        try:
-            return expected_shapes(self._made("meta", options))
-        except NotImplementedError:  # RegNets compute with numbers while they are built
-            return expected_shapes(self._made("cpu", options))
+        with uninitialised():
+            try:
+                return expected_shapes(self._made("meta", options))
+            except NotImplementedError:  # RegNets compute with numbers while they are built
+                return expected_shapes(self._made("cpu", options))
 
     def _made(self, device: str, options: Mapping[str, Any]) -> nn.Module:
         with warnings.catch_warnings(), reproducible(), torch.device(device):

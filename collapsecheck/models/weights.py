@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice, zip_longest
 from typing import Any
 
+import torch
 from torch import nn
 
+from collapsecheck.checkpoints import StoredTensor
 from collapsecheck.errors import NotLoadableError, printable
 from collapsecheck.models.alignment import Alignment, Shape, Shapes, align, fits, shape_of
 from collapsecheck.models.state_dicts import Found, StateDict
@@ -47,6 +49,14 @@ class Loading:
         """Whether nothing is left over on either side."""
         return not (self.missing or self.unexpected or self.mismatched)
 
+    def without(self, optional: tuple[str, ...], ignorable: tuple[str, ...]) -> Loading:
+        """Leave out missing names that begin with one of `optional`, and unexpected ones with one of `ignorable`."""
+        return replace(
+            self,
+            missing=tuple(name for name in self.missing if not name.startswith(optional)),
+            unexpected=tuple(name for name in self.unexpected if not name.startswith(ignorable)),
+        )
+
 
 def expected_shapes(module: nn.Module) -> Shapes:
     """Shapes of the parameters and buffers that a module saves, by name."""
@@ -68,32 +78,39 @@ def best_fit(usable: Sequence[StateDict], expected: Shapes) -> Fit:
 
 
 def load_weights(module: nn.Module, fit: Fit) -> Loading:
-    """Copy the weights that fit into the module; the module's types and devices stay.
+    """Put the weights that fit into the module; its types stay.
+
+    The tensors of the file take the place of the module's own, they are not copied: the memory of a large file
+    stays mapped, and what the module was initialised with is freed.
 
     Raises
     ------
     NotLoadableError
         If a module refuses weights that have the right name and shape.
     """
-    expected = expected_shapes(module)
+    own = module.state_dict(keep_vars=True)
+    expected = {name: shape_of(value) for name, value in own.items()}
     chosen: OrderedDict[str, Any] = OrderedDict()
     mismatched: dict[str, tuple[Shape, Shape]] = {}
     for old, value in fit.weights.tensors.items():
         name, shape = fit.alignment.names[old], shape_of(value)
         if name not in expected:
             if _last(name) not in _FOREIGN:
-                chosen[name] = value
+                chosen[name] = _read(value, None)
         elif fits(shape, expected[name]):
-            chosen[name] = value
+            chosen[name] = _read(value, own[name])
         else:
             mismatched[name] = (shape, expected[name])
     versions = _versions(module, fit, all(name in expected for name in chosen))
     if versions is not None:
         chosen._metadata = versions  # type: ignore[attr-defined]  # where load_state_dict looks for it
+    lazy = any(nn.parameter.is_lazy(value) for value in own.values())
     try:
-        result = module.load_state_dict(chosen, strict=False)
+        result = module.load_state_dict(chosen, strict=False, assign=not lazy)
     except Exception as error:  # modules run their own code here
         raise NotLoadableError(f"the model refused the weights: {in_one_line(error)}") from error
+    if not lazy:
+        _tie_again(module, own)
     absent = [name for name in result.missing_keys if name not in mismatched]
     missing = [name for name in absent if _last(name) not in _COUNTERS]
     weights = [name for name in expected if _last(name) not in _COUNTERS]
@@ -125,6 +142,31 @@ def describe_keys(found: Found, limit: int = _LISTED) -> str:
     first = found.usable[0]
     shown = [f"{printable(name, 80)} {_shown(shape_of(value))}" for name, value in first.tensors.items()]
     return ", ".join(shown[:limit]) + (", …" if len(shown) > limit else "")
+
+
+def _read(value: Any, own: Any) -> Any:
+    """Read a tensor of the file, in the type that the module has it in."""
+    if not isinstance(value, StoredTensor):
+        return value  # extra state
+    tensor = value.tensor()
+    if isinstance(own, torch.Tensor) and not nn.parameter.is_lazy(own) and own.dtype != tensor.dtype:
+        return tensor.to(own.dtype)
+    return tensor
+
+
+def _tie_again(module: nn.Module, before: Mapping[str, Any]) -> None:
+    """Let parameters that were one object be one again: assigning gave each name a tensor of its own."""
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, value in before.items():
+        if isinstance(value, nn.Parameter):
+            names[id(value)].append(name)
+    after = module.state_dict(keep_vars=True)
+    for tied in names.values():
+        last = after[tied[-1]]  # where copies are made one by one, the last one stays
+        for name in tied[:-1]:
+            if after[name] is not last:
+                path, _, attribute = name.rpartition(".")
+                setattr(module.get_submodule(path), attribute, last)
 
 
 def _versions(module: nn.Module, fit: Fit, all_known: bool) -> Mapping[str, Mapping[str, Any]] | None:

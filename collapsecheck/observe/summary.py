@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from collapsecheck.statistics.spread import EPSILON
 SAMPLE_ROWS = 2048  # for everything that needs pairs: 2048² distances take a fraction of a second
 NORM_ROWS = 65_536  # norms are exact up to here, then from a sample of this size
 # Rows are taken in together, so that each of the 16 blocks gets a matrix product worth the name.
+SMALL = 2**20  # fewer values are not worth a thread
 BUFFER_ROWS = 32_768
 BUFFER_VALUES = 16_777_216
 HASHED_VALUES = 1_048_576  # hashed at a time, so that temporaries stay small
@@ -100,13 +102,17 @@ class EmbeddingSummary:
         rows, index, labels = self.buffer.empty()
         label = labels if self.labelled else None
         host = _on_host(rows)
-        finite = finite_rows(host)
-        if not finite.all():
+        least, most = host.min(0), host.max(0)
+        if not _all_finite(least, most):
+            finite = finite_rows(host)
             self.non_finite += int((~finite).sum())
             self.non_finite_rows = sorted([*self.non_finite_rows, *index[~finite].tolist()])[:LISTED_ROWS]
             rows, host, index = rows[_mask(finite, rows)], host[finite], index[finite]
             label = None if label is None else label[finite]
+            if len(host):
+                least, most = host.min(0), host.max(0)
         if len(host):
+            self.minimum, self.maximum = np.minimum(self.minimum, least), np.maximum(self.maximum, most)
             self._take(rows, host, index, label)
 
     def _take(
@@ -116,9 +122,17 @@ class EmbeddingSummary:
         columns = {"rows": host, "index": index}
         if label is not None:
             columns["labels"] = label
-        self._take_values(host)
+        block_ids = (rank % np.uint64(BLOCKS)).astype(np.intp)
         # Once merged, sums stay on the host.
-        norms = self._take_moments(host if self.raw.hosted else rows, (rank % np.uint64(BLOCKS)).astype(np.intp))
+        exact = host if self.raw.hosted else rows
+        if host.size < SMALL:
+            self._take_values(host)
+            norms = self._take_moments(exact, block_ids)
+        else:  # the one sorts and hashes, the other multiplies matrices: side by side they leave no core idle
+            with ThreadPoolExecutor(max_workers=1) as beside:
+                values = beside.submit(self._take_values, host)
+                norms = self._take_moments(exact, block_ids)
+                values.result()
         self.sample.offer(rank, **columns)
         self.norms.offer(rank, norms=norms)
         self.zero_rows += int((norms == 0).sum())
@@ -129,8 +143,6 @@ class EmbeddingSummary:
             words = bit_patterns(host[start : start + step])
             self.distinct_rows.add(hash_rows(words))
             self.distinct_values.add(hash_values(words))
-        np.minimum(self.minimum, host.min(0), out=self.minimum)
-        np.maximum(self.maximum, host.max(0), out=self.maximum)
 
     def _take_moments(self, rows: Any, block_ids: NDArray[np.intp]) -> NDArray[np.float64]:
         """Take rows into the raw and the unit sums; returns their norms [m]."""
@@ -148,9 +160,11 @@ class EmbeddingSummary:
             if not bool(alive.all()):
                 unit, lengths = unit[: int(alive.sum())], lengths[alive]
                 unit[:] = exact[alive]
+                unit *= (1 / lengths)[:, None]
+            elif isinstance(unit, np.ndarray):
+                np.multiply(exact, (1 / lengths)[:, None], out=unit)
             else:
-                unit[:] = exact
-            unit *= (1 / lengths)[:, None]
+                unit[:] = exact * (1 / lengths)[:, None]
             self.unit.add(unit, block)
             self.raw.add(exact, block)
         return norms
@@ -185,6 +199,11 @@ class EmbeddingSummary:
     def rows(self) -> int:
         """Number of finite rows."""
         return self.rows_seen - self.non_finite
+
+
+def _all_finite(least: NDArray[Any], most: NDArray[Any]) -> bool:
+    """Whether `finite_rows` keeps all rows, from the extremes of each dimension (NaN is one where there is any)."""
+    return bool(finite_rows(least[None])[0] and finite_rows(most[None])[0])
 
 
 def finite_rows(rows: NDArray[Any]) -> NDArray[np.bool_]:

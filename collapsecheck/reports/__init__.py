@@ -21,12 +21,17 @@ class ModelFacts:
     path: str
     sha256: str | None = None
     format: str
-    trust: str = "data-only"
+    trust: str = "data-only"  # data-only, known-classes or code
+    notes: tuple[str, ...] = ()  # what is to be known about the file, one sentence each
     architecture: str | None = None
+    architecture_reason: str = ""  # how it was found, where the user did not say
+    assumed: tuple[str, ...] = ()  # what the weights do not tell
     missing_keys: tuple[str, ...] = ()
     unexpected_keys: tuple[str, ...] = ()
     mismatched_keys: tuple[str, ...] = ()
     ignored_keys: tuple[str, ...] = ()
+    averaged_keys: tuple[str, ...] = ()  # moving averages of weights, which were not used
+    training: Mapping[str, Any] = field(default_factory=dict)  # epoch, optimiser and the like, as far as kept
     parameters: int | None = None
     embedding_layer: str | None = None
     embedding_reason: str | None = None

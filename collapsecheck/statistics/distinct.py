@@ -94,7 +94,8 @@ class DistinctValues:
             # A full dimension takes only values below its largest: after the first rows hardly any.
             below = hashes < np.where(full, self.kept[:, -1], np.uint32(0))
             rows, columns = np.divmod(np.flatnonzero(below), self.dimension)
-            order = np.argsort(columns, kind="stable")
+            # Two bytes are sorted by their digits, in a tenth of the time.
+            order = np.argsort(columns.astype(np.uint16) if self.dimension <= 2**16 else columns, kind="stable")
             dimensions, counts = np.unique(columns, return_counts=True)
             position = np.arange(len(columns)) - np.repeat(np.cumsum(counts) - counts, counts)
             fresh = np.full((len(dimensions), counts.max(initial=0)), self.EMPTY, np.uint32)

@@ -24,6 +24,9 @@ FAR = 10.0
 # ... but not more often than each time the number of rows has grown by this factor.
 PATIENCE = 4
 
+# Values worked on at a time: half a megabyte stays in the cache.
+CACHED = 65_536
+
 # Rows shorter than this share of the pivot's length are scaled to length 1 by themselves.
 SHORT = 1e-2
 
@@ -77,13 +80,7 @@ class Moments:
         """Take in rows [m, D] (float64, same device as the pivot); with `overwrite` their memory is used."""
         if not len(rows):
             return
-        if overwrite:
-            rows -= self.pivot
-        y = rows if overwrite else rows - self.pivot
-        r = squared_lengths(y)
-        weights = y.new_ones((2, len(r))) if not isinstance(y, np.ndarray) else np.ones((2, len(r)))
-        weights[1] = r
-        sums = weights @ y  # Σ y and Σ r·y in one pass over y
+        y, r, sums = self._deviations(rows, overwrite)
         if self.G is not None:
             product = y.T @ y  # numpy sees the transpose and forms half of it
             if self.n:
@@ -96,6 +93,25 @@ class Moments:
         self.v = self.v + sums[1]
         if self.n >= PATIENCE * self.settled:
             self._recentre()
+
+    def _deviations(self, rows: Tensor, overwrite: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return y = x − pivot [m, D], r = ‖y‖² [m], and Σ y and Σ r·y [2, D], part by part while it is in the cache."""
+        if not isinstance(rows, np.ndarray):
+            y = rows - self.pivot
+            r = squared_lengths(y)
+            weights = y.new_ones((2, len(r)))
+            weights[1] = r
+            return y, r, weights @ y
+        y = rows if overwrite else np.empty_like(rows)
+        weights = np.ones((2, len(rows)))
+        sums = np.zeros((2, rows.shape[1]))
+        step = max(1, CACHED // rows.shape[1])
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            np.subtract(rows[part], self.pivot, out=y[part])
+            weights[1, part] = squared_lengths(y[part])
+            sums += weights[:, part] @ y[part]
+        return y, weights[1], sums
 
     def _recentre(self) -> None:
         self.settled = self.n

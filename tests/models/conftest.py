@@ -10,6 +10,7 @@ from torch import nn
 
 from collapsecheck.checkpoints import Checkpoint
 from collapsecheck.models import LoadedModel
+from collapsecheck.models.architecture import UserArchitecture
 
 # What users write: the module that most tests load weights into.
 NETWORKS = """
@@ -99,16 +100,8 @@ def loaded() -> Callable[[nn.Module], LoadedModel]:
     def inner(module: nn.Module) -> LoadedModel:
         return LoadedModel(
             module=module.eval(),
-            architecture="networks.py:build",
-            arch_name=None,
-            checkpoint=Checkpoint(path=Path("model.pt"), format="torch-zip", sha256="", content={}),
-            key="",
-            ignored=(),
-            prefixes=(),
-            added_prefix="",
-            missing_keys=(),
-            unexpected_keys=(),
-            mismatched_keys=(),
+            architecture=UserArchitecture("networks.py:build"),
+            checkpoint=Checkpoint(path=Path("model.pt"), format="torch-zip", content={}),
             parameters=0,
         )
 

@@ -26,7 +26,7 @@ def resnet() -> nn.Module:
 def test_a_resnet18_with_ten_classes(save: Save, resnet: nn.Module) -> None:
     content = {f"module.{name}": value for name, value in resnet.state_dict().items()}
     loaded = load_model(save({"state_dict": content}), arch="resnet18")
-    assert (loaded.architecture, loaded.arch_name) == ("torchvision resnet18", "resnet18")
+    assert (loaded.architecture.name, loaded.architecture.arch_name) == ("torchvision resnet18", "resnet18")
     assert (loaded.key, loaded.prefixes) == ("state_dict", ("module.",))
     batch = torch.randn(1, 3, 32, 32)
     with torch.inference_mode():

@@ -120,4 +120,4 @@ def test_the_path_is_restored_even_if_the_code_cleans_up_itself(networks: Path) 
 def test_a_class_is_a_callable_too(path: Path, networks: Path) -> None:
     make: Callable[..., Any] = load_callable(f"{networks}:Net", option="--model-def")
     assert isinstance(make(), nn.Module)
-    assert load_model(path, model_def=f"{networks}:Net").architecture == "networks.py:Net"
+    assert load_model(path, model_def=f"{networks}:Net").architecture.name == "networks.py:Net"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from collapsecheck.checkpoints.formats import CheckpointFormat
-from collapsecheck.errors import NotLoadableError, printable
+from collapsecheck.checkpoints.formats import CheckpointFormat, Contents
+from collapsecheck.checkpoints.safetensors_reader import read_safetensors
 
 _LARGEST_HEADER = 100_000_000  # the limit of the library
 
@@ -22,24 +20,7 @@ class SafetensorsFile(CheckpointFormat):
         """
         return 2 <= int.from_bytes(head[:8], "little") <= _LARGEST_HEADER and head[8:9] == b"{"
 
-    def read(self, path: Path) -> Mapping[Any, Any]:
-        """Return the tensors by name."""
-        with _opened(path) as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
-
-    def metadata(self, path: Path) -> Mapping[str, str]:
-        """Return the notes in the header."""
-        with _opened(path) as file:
-            return dict(file.metadata() or {})
-
-
-def _opened(path: Path) -> Any:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        return safe_open(str(path), framework="pt", device="cpu")
-    except SafetensorError as error:
-        raise NotLoadableError(
-            f"{printable(str(path))}: truncated or damaged safetensors file ({printable(str(error))}); "
-            "copy or download it again"
-        ) from error
+    def read(self, path: Path) -> Contents:
+        """Return the tensors by name, and the notes in the header."""
+        tensors, notes = read_safetensors(path)
+        return Contents(content=tensors, metadata=notes, files=(path,))

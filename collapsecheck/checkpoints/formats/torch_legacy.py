@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from collapsecheck.checkpoints.formats import CheckpointFormat
+from collapsecheck.checkpoints.formats import CheckpointFormat, Contents
 from collapsecheck.checkpoints.weights_only import load_weights_only
 
 _MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # the number 0x1950a86a20f9469cfc6c as a pickle
@@ -19,6 +17,6 @@ class TorchLegacy(CheckpointFormat):
         """Begins with torch's magic number, pickled."""
         return head.startswith(_MAGIC)
 
-    def read(self, path: Path) -> Mapping[Any, Any]:
+    def read(self, path: Path) -> Contents:
         """Load with the weights-only unpickler; the format cannot be mapped into memory."""
-        return load_weights_only(path, mapped=False)
+        return Contents(content=load_weights_only(path, mapped=False), files=(path,))

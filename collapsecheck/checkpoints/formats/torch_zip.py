@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from collapsecheck.checkpoints.formats import CheckpointFormat
+from collapsecheck.checkpoints.formats import CheckpointFormat, Contents
 from collapsecheck.checkpoints.weights_only import RESAVE, load_weights_only
 from collapsecheck.errors import NotLoadableError, printable
 
@@ -23,18 +21,17 @@ class TorchZip(CheckpointFormat):
         """
         return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
 
-    def read(self, path: Path) -> Mapping[Any, Any]:
+    def read(self, path: Path) -> Contents:
         """Check the members, then map the file into memory with the weights-only unpickler."""
-        shown = printable(str(path))
         try:
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise NotLoadableError(f"{shown}: truncated or damaged zip file; copy or download it again") from error
+            raise NotLoadableError("truncated or damaged zip file; copy or download it again") from error
         problem = _other_kind(members) or _unfit(members)
         if problem is not None:
-            raise NotLoadableError(f"{shown}: {problem}")
-        return load_weights_only(path, mapped=True)
+            raise NotLoadableError(problem)
+        return Contents(content=load_weights_only(path, mapped=True), files=(path,))
 
 
 def _other_kind(members: list[zipfile.ZipInfo]) -> str | None:

@@ -75,6 +75,13 @@ def headline(verdict: Verdict) -> RenderableType:
     return Group(text, "")
 
 
+TRUST = {
+    "data-only": "nothing in it was executed",
+    "known-classes": "rebuilt from layers that torch ships; nothing in it was executed",
+    "code": "CODE IN THE FILE WAS EXECUTED, as --trust-checkpoint allows",
+}
+
+
 def facts(report: Report) -> RenderableType:
     """What was scanned, which layer was taken, and what was done to the data."""
     model, data = report.model, report.data
@@ -86,9 +93,13 @@ def facts(report: Report) -> RenderableType:
             "vectors", Text(f"{printable(model.path)}: {data.used} rows of {model.embedding_dim} ({data.kind})")
         )
     else:
-        executed = "nothing in it was executed" if model.trust == "data-only" else model.trust
-        grid.add_row("model", Text(f"{printable(model.path)} ({model.format}; {executed})"))
-        grid.add_row("", Text(f"{printable(model.architecture)}, {model.parameters:,} parameters"))
+        grid.add_row("model", Text(f"{printable(model.path)} ({model.format}; {TRUST[model.trust]})"))
+        found = f" ({printable(model.architecture_reason, 400)})" if model.architecture_reason else ""
+        grid.add_row("", Text(f"{printable(model.architecture)}, {model.parameters:,} parameters{found}"))
+        if model.assumed:
+            grid.add_row("assumed", Text(printable("; ".join(model.assumed), 600)))
+        for note in model.notes:
+            grid.add_row("note", Text(printable(note, 400), style="yellow"))
         grid.add_row("layer", Text(f"{printable(model.embedding_layer or '')}, {model.embedding_dim} values"))
         grid.add_row("", Text(printable(model.embedding_reason or "", 400)))
         classes = f", {data.labels} classes" if data.labels else ""
