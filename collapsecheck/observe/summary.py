@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,17 +12,15 @@ from collapsecheck.observe.buffer import RowBuffer
 from collapsecheck.statistics.blocks import BLOCKS, BlockedMoments, blocks_of
 from collapsecheck.statistics.distinct import DistinctRows, DistinctValues
 from collapsecheck.statistics.hashing import bit_patterns, hash_rows, hash_values, priorities
-from collapsecheck.statistics.moments import squared_lengths
+from collapsecheck.statistics.moments import parts_in_cache, squared_lengths
 from collapsecheck.statistics.reservoir import Reservoir
 from collapsecheck.statistics.spread import EPSILON
 
 SAMPLE_ROWS = 2048  # for everything that needs pairs: 2048² distances take a fraction of a second
 NORM_ROWS = 65_536  # norms are exact up to here, then from a sample of this size
 # Rows are taken in together, so that each of the 16 blocks gets a matrix product worth the name.
-SMALL = 2**20  # fewer values are not worth a thread
 BUFFER_ROWS = 32_768
 BUFFER_VALUES = 16_777_216
-HASHED_VALUES = 1_048_576  # hashed at a time, so that temporaries stay small
 LISTED_ROWS = 20  # non-finite rows named in reports
 LARGEST = 1e75  # the fourth power of a larger value is not finite
 
@@ -59,6 +56,7 @@ class EmbeddingSummary:
     sample: Reservoir = field(default_factory=lambda: Reservoir(SAMPLE_ROWS))
     labelled: bool = False
     buffer: RowBuffer = field(init=False)
+    space: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         self.raw = BlockedMoments(self.dimension)
@@ -125,49 +123,50 @@ class EmbeddingSummary:
         block_ids = (rank % np.uint64(BLOCKS)).astype(np.intp)
         # Once merged, sums stay on the host.
         exact = host if self.raw.hosted else rows
-        if host.size < SMALL:
-            self._take_values(host)
-            norms = self._take_moments(exact, block_ids)
-        else:  # the one sorts and hashes, the other multiplies matrices: side by side they leave no core idle
-            with ThreadPoolExecutor(max_workers=1) as beside:
-                values = beside.submit(self._take_values, host)
-                norms = self._take_moments(exact, block_ids)
-                values.result()
+        self._take_values(host)
+        norms = self._take_moments(exact, block_ids)
         self.sample.offer(rank, **columns)
         self.norms.offer(rank, norms=norms)
         self.zero_rows += int((norms == 0).sum())
 
     def _take_values(self, host: NDArray[np.generic]) -> None:
-        step = max(1, HASHED_VALUES // self.dimension)
-        for start in range(0, len(host), step):
-            words = bit_patterns(host[start : start + step])
-            self.distinct_rows.add(hash_rows(words))
+        hashes = np.empty(len(host), np.uint64)
+        for part in parts_in_cache(host):
+            words = bit_patterns(host[part])
+            hashes[part] = hash_rows(words)
             self.distinct_values.add(hash_values(words))
+        self.distinct_rows.add(hashes)
 
     def _take_moments(self, rows: Any, block_ids: NDArray[np.intp]) -> NDArray[np.float64]:
         """Take rows into the raw and the unit sums; returns their norms [m]."""
         norms = np.empty(len(rows))
         blocks = blocks_of(block_ids)
-        # One working space for all blocks: fresh memory for each would cost more than the arithmetic.
-        space = _double(rows[: max(map(len, blocks))])
-        units = space * 1.0
+        space, units = self._working_space(rows, max(map(len, blocks)))
         for block, chosen in enumerate(blocks):
-            exact, unit = space[: len(chosen)], units[: len(chosen)]
-            exact[:] = rows[_mask(chosen, rows)]
-            lengths = squared_lengths(exact) ** 0.5
-            norms[chosen] = _on_host(lengths)
-            alive = lengths > 0
-            if not bool(alive.all()):
-                unit, lengths = unit[: int(alive.sum())], lengths[alive]
-                unit[:] = exact[alive]
-                unit *= (1 / lengths)[:, None]
-            elif isinstance(unit, np.ndarray):
-                np.multiply(exact, (1 / lengths)[:, None], out=unit)
-            else:
-                unit[:] = exact * (1 / lengths)[:, None]
-            self.unit.add(unit, block)
-            self.raw.add(exact, block)
+            alive = 0
+            for part in parts_in_cache(space, len(chosen)):  # step by step while it is in the cache
+                exact = space[part]
+                exact[:] = rows[_mask(chosen[part], rows)]
+                lengths = squared_lengths(exact) ** 0.5
+                norms[chosen[part]] = _on_host(lengths)
+                moving = lengths > 0
+                all_move = bool(moving.all())
+                unit = units[alive : alive + (len(exact) if all_move else int(moving.sum()))]
+                unit[:] = exact if all_move else exact[moving]
+                unit *= (1 / (lengths if all_move else lengths[moving]))[:, None]
+                alive += len(unit)
+                self.unit.shift(unit, block)
+                self.raw.shift(exact, block)
+            self.unit.multiply(units[:alive], block)
+            self.raw.multiply(space[: len(chosen)], block)
         return norms
+
+    def _working_space(self, rows: Any, count: int) -> tuple[Any, Any]:
+        """Room for `count` rows in double precision, twice: fresh memory would cost more than the arithmetic."""
+        if len(self.space) != 2 or type(self.space[0]) is not type(rows) or len(self.space[0]) < count:
+            room = min(len(rows), count + count // 4)  # the next one may be a little larger
+            self.space = (_double(rows[:room]), _double(rows[:room]))
+        return self.space[0], self.space[1]
 
     def merge(self, other: EmbeddingSummary) -> None:
         """Take in everything another summary of the same dimension and seed has seen."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from collapsecheck.statistics.moments import Moments
+from collapsecheck.statistics.moments import Moments, parts_in_cache
 from collapsecheck.statistics.sketch import CountSketch
 
 BLOCKS = 16
@@ -36,14 +36,28 @@ class BlockedMoments:
 
     def add(self, rows: Any, block: int) -> None:
         """Take rows [m, D] (float64, all on one device) into one block; their memory is used."""
+        for part in parts_in_cache(rows):
+            self.shift(rows[part], block)
+        self.multiply(rows, block)
+
+    def shift(self, rows: Any, block: int) -> None:
+        """First half of `add`, for rows that are in the cache: see `Moments.shift`."""
         if not len(rows):
             return
         if not self.blocks:
             self._start(rows.mean(0))
-        if self.whole is not None:
-            self.whole.add(rows)
-            rows = self.sketch(rows, self.signs)
-        self.blocks[block].add(rows, overwrite=True)
+        if self.whole is None:
+            self.blocks[block].shift(rows)
+
+    def multiply(self, rows: Any, block: int) -> None:
+        """Second half of `add`, for all rows that were shifted."""
+        if not len(rows):
+            return
+        if self.whole is None:
+            self.blocks[block].multiply(rows)
+            return
+        self.blocks[block].add(self.sketch(rows, self.signs))
+        self.whole.add(rows)
 
     def _start(self, pivot: Any) -> None:
         if not self.sketch.identity:

@@ -65,61 +65,82 @@ class DistinctValues:
 
     dimension: int
     capacity: int = 256
-    kept: NDArray[np.uint32] = field(init=False)  # [D, capacity], ascending, padded with EMPTY
-    filled: NDArray[np.int64] = field(init=False)  # [D]
-    seen: int = 0
+    held: NDArray[np.uint32] = field(init=False)  # [D, capacity], ascending, padded with EMPTY
+    least: NDArray[np.uint32] = field(init=False)  # [D]
+    reach: NDArray[np.uint32] = field(init=False)  # [D]
+    waiting: list[tuple[NDArray[np.intp], NDArray[np.uint32]]] = field(default_factory=list)
+    waiting_count: int = 0
 
     EMPTY = np.uint32(0xFFFFFFFF)
 
     def __post_init__(self) -> None:
-        self.kept = np.full((self.dimension, self.capacity), self.EMPTY, np.uint32)
-        self.filled = np.zeros(self.dimension, np.int64)
+        self.held = np.full((self.dimension, self.capacity), self.EMPTY, np.uint32)
+        self._aim()
 
     def add(self, hashes: NDArray[np.uint32]) -> None:
-        """Take in the hashes [m, D] of values."""
-        # In portions no longer than what was seen before: each then brings few values that are not yet beaten.
-        while len(hashes):
-            portion = max(self.seen, 2 * self.capacity)
-            self._add(hashes[:portion])
-            self.seen += len(hashes[:portion])
-            hashes = hashes[portion:]
+        """Take in the hashes [m, D] of values.
 
-    def _add(self, hashes: NDArray[np.uint32]) -> None:
-        hashes = np.minimum(hashes, self.EMPTY - np.uint32(1))
-        full = self.filled == self.capacity
-        if not full.all():
-            for dimensions in np.array_split(np.flatnonzero(~full), -(-self.dimension // 64)):  # bounded memory
-                self._absorb(dimensions, hashes[:, dimensions].T)
-        if full.any():
-            # A full dimension takes only values below its largest: after the first rows hardly any.
-            below = hashes < np.where(full, self.kept[:, -1], np.uint32(0))
-            rows, columns = np.divmod(np.flatnonzero(below), self.dimension)
-            # Two bytes are sorted by their digits, in a tenth of the time.
-            order = np.argsort(columns.astype(np.uint16) if self.dimension <= 2**16 else columns, kind="stable")
-            dimensions, counts = np.unique(columns, return_counts=True)
-            position = np.arange(len(columns)) - np.repeat(np.cumsum(counts) - counts, counts)
-            fresh = np.full((len(dimensions), counts.max(initial=0)), self.EMPTY, np.uint32)
-            fresh[np.repeat(np.arange(len(dimensions)), counts), position] = hashes[rows, columns][order]
-            self._absorb(dimensions, fresh)
+        Those that may belong to the smallest of their dimension (after the first rows hardly any) wait until there are
+        enough of them to be worth a sort.
+        """
+        places = np.flatnonzero(hashes - self.least <= self.reach)
+        self.waiting.append((places % self.dimension, hashes.reshape(-1)[places]))
+        self.waiting_count += len(places)
+        if self.waiting_count >= self.held.size:
+            self._absorb_waiting()
+
+    def _absorb_waiting(self) -> None:
+        if not self.waiting_count:
+            return
+        columns, values = (np.concatenate(parts) for parts in zip(*self.waiting, strict=True))
+        self.waiting, self.waiting_count = [], 0
+        values = np.minimum(values, self.EMPTY - np.uint32(1))
+        # Two bytes are sorted by their digits, in a tenth of the time.
+        order = np.argsort(columns.astype(np.uint16) if self.dimension <= 2**16 else columns, kind="stable")
+        columns, values = columns[order], values[order]
+        dimensions, starts, counts = np.unique(columns, return_index=True, return_counts=True)
+        for some in np.array_split(np.arange(len(dimensions)), -(-len(dimensions) // 64)):  # bounded memory
+            fresh = np.full((len(some), counts[some].max()), self.EMPTY, np.uint32)
+            within = np.arange(fresh.shape[1]) < counts[some, None]
+            fresh[within] = values[starts[some[0]] : starts[some[-1]] + counts[some[-1]]]
+            self._absorb(dimensions[some], fresh)
 
     def _absorb(self, dimensions: NDArray[np.intp], fresh: NDArray[np.uint32]) -> None:
-        """Put fresh hashes [len(dimensions), m] beside the kept ones and keep the smallest, each once."""
-        pool = np.sort(np.concatenate([self.kept[dimensions], fresh], axis=1), axis=1)
+        """Put fresh hashes [len(dimensions), m] beside the held ones and keep the smallest, each once."""
+        pool = np.sort(np.concatenate([self.held[dimensions], fresh], axis=1), axis=1)
         repeated = np.zeros(pool.shape, bool)
         repeated[:, 1:] = pool[:, 1:] == pool[:, :-1]
         pool[repeated] = self.EMPTY
         pool.sort(axis=1)
-        self.kept[dimensions] = pool[:, : self.capacity]
-        self.filled[dimensions] = (self.kept[dimensions] != self.EMPTY).sum(1)
+        self.held[dimensions] = pool[:, : self.capacity]
+        self._aim()
+
+    def _aim(self) -> None:
+        """Note which hashes are of interest from now on: `least` … `least + reach`, which wraps around.
+
+        That is those below the largest that is held, or all of them where there is room. Rectified units give 0 again
+        and again, whose hash is 0: once held it is of no interest.
+        """
+        largest = self.held[:, -1]
+        self.least = (self.held[:, 0] == 0).astype(np.uint32)
+        self.reach = np.where(largest == self.EMPTY, largest, largest - np.uint32(1)) - self.least
 
     def merge(self, other: DistinctValues) -> None:
         """Take in the values another counter has seen."""
+        self._absorb_waiting()
         self._absorb(np.arange(self.dimension), other.kept)
-        self.seen += other.seen
+
+    @property
+    def kept(self) -> NDArray[np.uint32]:
+        """The smallest hashes of each dimension [D, capacity], ascending, padded with EMPTY."""
+        self._absorb_waiting()
+        return self.held
 
     @property
     def counts(self) -> NDArray[np.float64]:
         """Distinct values per dimension [D]; an estimate (± 1/√capacity) from `capacity` on."""
-        largest = self.kept[:, -1].astype(np.float64) + 1
+        kept = self.kept
+        filled = (kept != self.EMPTY).sum(1)
+        largest = kept[:, -1].astype(np.float64) + 1
         estimate = (self.capacity - 1) * 2.0**32 / largest
-        return np.where(self.filled < self.capacity, self.filled.astype(np.float64), estimate)
+        return np.where(filled < self.capacity, filled.astype(np.float64), estimate)

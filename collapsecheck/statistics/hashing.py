@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,11 +43,16 @@ def hash_rows(words: Words) -> Hashes:
 
     Two different rows collide with a probability of about 2⁻³² or less, and rows from nature far more rarely.
     """
-    coefficients = mix(np.arange(words.shape[1], dtype=np.uint64)) | np.uint64(1)
+    coefficients = _coefficients(words.shape[1])
     with np.errstate(over="ignore"):
         if words.dtype == np.uint64:
             words = words ^ (words >> np.uint64(32))  # the upper half must reach the lower bits of the sum too
         return mix(np.einsum("nd,d->n", words, coefficients, dtype=np.uint64, casting="safe"))
+
+
+@lru_cache(maxsize=8)
+def _coefficients(count: int) -> Hashes:
+    return mix(np.arange(count, dtype=np.uint64)) | np.uint64(1)
 
 
 def hash_values(words: Words) -> NDArray[np.uint32]:

@@ -8,6 +8,7 @@ relative error grows like eps / spread⁴.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +25,8 @@ FAR = 10.0
 # ... but not more often than each time the number of rows has grown by this factor.
 PATIENCE = 4
 
-# Values worked on at a time: half a megabyte stays in the cache.
-CACHED = 65_536
+# Values worked on at a time: a quarter of a megabyte stays in the cache.
+CACHED = 32_768
 
 # Rows shorter than this share of the pivot's length are scaled to length 1 by themselves.
 SHORT = 1e-2
@@ -76,42 +77,40 @@ class Moments:
             v=zero,
         )
 
-    def add(self, rows: Tensor, *, overwrite: bool = False) -> None:
-        """Take in rows [m, D] (float64, same device as the pivot); with `overwrite` their memory is used."""
-        if not len(rows):
+    def add(self, rows: Tensor) -> None:
+        """Take in rows [m, D] (float64, same device as the pivot)."""
+        y = rows * 1.0
+        for part in parts_in_cache(y):
+            self.shift(y[part])
+        self.multiply(y)
+
+    def shift(self, rows: Tensor) -> None:
+        """Subtract the pivot from rows [m, D] in place, and take in the sums of first order of what comes out.
+
+        Whoever calls this gives the same rows to `multiply` afterwards; in between the sums are not complete.
+        """
+        rows -= self.pivot
+        r = squared_lengths(rows)
+        weights = np.ones((2, len(r))) if isinstance(rows, np.ndarray) else rows.new_ones((2, len(r)))
+        weights[1] = r
+        sums = weights @ rows
+        self.s = self.s + sums[0]
+        self.v = self.v + sums[1]
+        self.q1 += float(r.sum())
+        self.q2 += float(r @ r)
+
+    def multiply(self, shifted: Tensor) -> None:
+        """Take in the products of rows [m, D] that went through `shift`."""
+        if not len(shifted):
             return
-        y, r, sums = self._deviations(rows, overwrite)
         if self.G is not None:
-            product = y.T @ y  # numpy sees the transpose and forms half of it
+            product = shifted.T @ shifted  # numpy sees the transpose and forms half of it
             if self.n:
                 product += self.G  # not into G, which merged sums may share
             self.G = product
-        self.n += len(rows)
-        self.s = self.s + sums[0]
-        self.q1 += float(r.sum())
-        self.q2 += float(r @ r)
-        self.v = self.v + sums[1]
+        self.n += len(shifted)
         if self.n >= PATIENCE * self.settled:
             self._recentre()
-
-    def _deviations(self, rows: Tensor, overwrite: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return y = x − pivot [m, D], r = ‖y‖² [m], and Σ y and Σ r·y [2, D], part by part while it is in the cache."""
-        if not isinstance(rows, np.ndarray):
-            y = rows - self.pivot
-            r = squared_lengths(y)
-            weights = y.new_ones((2, len(r)))
-            weights[1] = r
-            return y, r, weights @ y
-        y = rows if overwrite else np.empty_like(rows)
-        weights = np.ones((2, len(rows)))
-        sums = np.zeros((2, rows.shape[1]))
-        step = max(1, CACHED // rows.shape[1])
-        for start in range(0, len(rows), step):
-            part = slice(start, start + step)
-            np.subtract(rows[part], self.pivot, out=y[part])
-            weights[1, part] = squared_lengths(y[part])
-            sums += weights[:, part] @ y[part]
-        return y, weights[1], sums
 
     def _recentre(self) -> None:
         self.settled = self.n
@@ -271,6 +270,16 @@ def add_first_order(raw: Moments, unit: Moments, rows: NDArray[np.generic]) -> N
     unit.n += len(r)
     unit.s = unit.s + (y * inverse[:, None]).sum(0) + c * a.sum()
     unit.q1 += float((r * inverse**2 + 2 * t * a * inverse + (length_of_c * a) ** 2).sum())
+
+
+def parts_in_cache(rows: Tensor, count: int | None = None) -> Iterator[slice]:
+    """Cut the (first `count`) rows [n, D] into parts on which several steps in turn find their values in the cache.
+
+    On an accelerator one part holds all of them.
+    """
+    count = len(rows) if count is None else count
+    step = max(1, CACHED // max(1, rows.shape[1])) if isinstance(rows, np.ndarray) else max(1, count)
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def squared_lengths(rows: Tensor) -> Tensor:

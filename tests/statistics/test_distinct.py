@@ -51,8 +51,7 @@ def test_order_batches_and_shards_do_not_matter(cuts: list[int], seed: int, capa
     for shard in shards:
         merged_rows.merge(rows_of(shard, capacity))
         merged_values.merge(values_of(shard, min(capacity, 256)))
-    for whole, merged in ((whole_rows, merged_rows), (whole_values, merged_values)):
-        assert whole.seen == merged.seen == 400
+    assert whole_rows.seen == merged_rows.seen == 400
     assert whole_rows.count == merged_rows.count and whole_rows.exact == merged_rows.exact == (capacity > 90)
     np.testing.assert_array_equal(whole_rows.hashes, merged_rows.hashes)
     np.testing.assert_array_equal(whole_rows.counts, merged_rows.counts)
@@ -107,3 +106,18 @@ def test_dimensions_fill_up_one_by_one() -> None:
     assert counter.counts[[0, 3]].tolist() == [5, 1]
     np.testing.assert_allclose(counter.counts[[1, 2]], [3000, 400], rtol=0.2)
     assert DistinctValues(3).counts.tolist() == [0, 0, 0]
+
+
+EDGES = st.sampled_from([0, 1, 2, 2**31, 2**32 - 3, 2**32 - 2, 2**32 - 1])
+
+
+@given(st.lists(st.lists(EDGES | st.integers(0, 40), min_size=3, max_size=3), max_size=60), st.integers(1, 9), SPLITS)
+def test_the_smallest_hashes_of_each_dimension_are_kept(rows: list[list[int]], capacity: int, cuts: list[int]) -> None:
+    hashes = np.array(rows, np.uint32).reshape(-1, 3)
+    counter = DistinctValues(3, capacity)
+    for part in np.split(hashes, sorted(min(cut, len(hashes)) for cut in cuts)):
+        counter.add(part)
+    for dimension in range(3):
+        smallest = np.unique(np.minimum(hashes[:, dimension], np.uint32(2**32 - 2)))[:capacity]
+        found = counter.kept[dimension]
+        assert found[found != DistinctValues.EMPTY].tolist() == smallest.tolist()
