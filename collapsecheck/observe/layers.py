@@ -35,10 +35,12 @@ _WIDTHS = ("out_channels", "num_features", "num_channels", "out_features", "embe
 class Flow:
     """Sampled numbers of the items at one place: `values` [n, u, p] of u units (channels) at p positions.
 
-    Everything is computed once, when first asked for; NaN where it is not defined.
+    `units` [u] are the numbers of these units. Everything is computed once, when first asked for; NaN where it is
+    not defined.
     """
 
     values: Array
+    units: NDArray[np.intp]
 
     @property
     def rows(self) -> Array:
@@ -78,6 +80,11 @@ class Flow:
         if not self.finite or len(self.rows) < 3:
             return math.nan
         return spectrum.effective_rank(spectrum.eigenvalues_of_rows(self.rows[:RANKED_ITEMS]))
+
+    @cached_property
+    def distinct_share(self) -> float:
+        """Number of distinct rows over the number of rows, in (0, 1]."""
+        return len(np.unique(self.rows, axis=0)) / len(self.rows) if len(self.rows) else math.nan
 
     @cached_property
     def position_spread(self) -> float:
@@ -127,13 +134,16 @@ class Layer:
         return self.after.rms / self.before.rms if self.before is not None and self.before.rms > 0 else math.nan
 
 
+_Sample = tuple[Tensor, NDArray[np.intp]]  # [n, u, p] and the numbers of the units [u]
+
+
 @dataclass
 class _Kept:
     depth: int
     shape: tuple[int, ...]
     axis: int  # which one of the output's axes counts the units
-    before: list[Tensor | None] = field(default_factory=list)
-    after: list[Tensor] = field(default_factory=list)
+    before: list[_Sample | None] = field(default_factory=list)
+    after: list[_Sample] = field(default_factory=list)
 
 
 class LayerRecorder:
@@ -153,8 +163,8 @@ class LayerRecorder:
         self._trace = Trace(model, self)
         self._seed = seed
         self._kept: dict[Site, _Kept] = {}
-        self._heard: list[tuple[Site, Tensor, Tensor | None]] = []
-        self._chosen: dict[tuple[tuple[int, ...], int], tuple[Tensor, ...]] = {}
+        self._heard: list[tuple[Site, _Sample, _Sample | None]] = []
+        self._chosen: dict[tuple[tuple[int, ...], int], tuple[tuple[Tensor, ...], NDArray[np.intp]]] = {}
         self._axes: dict[tuple[int, ...], int] = {}
         self._modules = dict(model.named_modules())
         self._sequences = False
@@ -180,12 +190,12 @@ class LayerRecorder:
         finally:
             self._heard = []
 
-    def before(self, tensor: Tensor) -> Tensor | None:
+    def before(self, tensor: Tensor) -> _Sample | None:
         """Sample what goes into a step (see `Listener`)."""
         rows = self._rows(tensor)
         return None if rows is None else self._sampled(rows, self._axes.get(tuple(rows.shape[1:])))
 
-    def after(self, site: Site, tensor: Tensor, before: Tensor | None) -> None:
+    def after(self, site: Site, tensor: Tensor, before: _Sample | None) -> None:
         """Sample what comes out of a step (see `Listener`)."""
         rows = self._rows(tensor)
         if rows is None:
@@ -207,10 +217,10 @@ class LayerRecorder:
                 shape=kept.shape,
                 units=kept.shape[kept.axis - 1],
                 before=_flow(kept.before),
-                after=_flow(kept.after) or Flow(values=np.zeros((0, 0, 0))),
+                after=_flow(kept.after) or _EMPTY,
             )
             for site, kept in self._kept.items()
-            if site not in self.unseen and sum(map(len, kept.after)) == self.items
+            if site not in self.unseen and sum(len(one) for one, _ in kept.after) == self.items
         )
 
     def _rows(self, tensor: Tensor) -> Tensor | None:
@@ -240,16 +250,24 @@ class LayerRecorder:
             self._axes[shape] = axes.pop()
         return self._axes.setdefault(shape, last if rows.ndim == 3 else 1)
 
-    def _sampled(self, rows: Tensor, axis: int | None) -> Tensor:
+    def _sampled(self, rows: Tensor, axis: int | None) -> _Sample:
         """A copy [n, u, p] of some units at some positions, the same in every batch."""
         shape = tuple(rows.shape[1:])
         if axis is None:
             axis = rows.ndim - 1 if rows.ndim == 3 else 1
         if (shape, axis) not in self._chosen:
-            chosen = _choose(shape, axis, self._seed, first=self._sequences and rows.ndim == 3)
-            self._chosen[shape, axis] = tuple(torch.from_numpy(one).to(rows.device) for one in chosen)
-        sampled = rows.detach()[(slice(None), *self._chosen[shape, axis])]  # type: ignore[index]  # tensors are indices too
-        return sampled.unsqueeze(2) if rows.ndim == 2 else sampled
+            units, *chosen = _choose(shape, axis, self._seed, first=self._sequences and rows.ndim == 3)
+            self._chosen[shape, axis] = tuple(torch.from_numpy(one).to(rows.device) for one in chosen), units
+        indices, units = self._chosen[shape, axis]
+        sampled = rows.detach()[(slice(None), *indices)]  # type: ignore[index]  # tensors are indices too
+        return sampled.unsqueeze(2) if rows.ndim == 2 else sampled, units
+
+
+def unit_axis(module: nn.Module, output: Tensor) -> int:
+    """Which axis of a layer's input or output counts its units."""
+    width = _width(module)
+    axes = [axis for axis in (output.ndim - 1, 1) if output.shape[axis] == width]
+    return axes[0] if len(set(axes)) == 1 else output.ndim - 1 if output.ndim in (2, 3) else 1
 
 
 def _width(module: nn.Module | None) -> int | None:
@@ -259,8 +277,8 @@ def _width(module: nn.Module | None) -> int | None:
     return next((width for width in widths if isinstance(width, int)), None)
 
 
-def _choose(shape: tuple[int, ...], axis: int, seed: int, *, first: bool) -> tuple[NDArray[np.intp], ...]:
-    """Indices of u units × p positions into one item of this shape; with `first`, of the first positions."""
+def _choose(shape: tuple[int, ...], axis: int, seed: int, *, first: bool) -> list[NDArray[np.intp]]:
+    """Numbers of u units, and indices of these × p positions into one item; with `first`, of the first positions."""
     random = np.random.default_rng(seed)
     sides = [size for place, size in enumerate(shape, 1) if place != axis]
     count = math.prod(sides)
@@ -271,14 +289,17 @@ def _choose(shape: tuple[int, ...], axis: int, seed: int, *, first: bool) -> tup
     width = shape[axis - 1]
     units = np.sort(random.choice(width, min(width, COORDINATES // len(positions)), replace=False))
     if not sides:
-        return (units,)
+        return [units, units]
     indices = [one[None, :] for one in np.unravel_index(positions, sides)]
     indices.insert(axis - 1, units[:, None])
-    return tuple(indices)
+    return [units, *indices]
 
 
-def _flow(parts: Sequence[Tensor | None]) -> Flow | None:
+def _flow(parts: Sequence[_Sample | None]) -> Flow | None:
     known = [part for part in parts if part is not None]
-    if not known or len(known) < len(parts) or len({part.shape[1:] for part in known}) > 1:
+    if not known or len(known) < len(parts) or len({one.shape[1:] for one, _ in known}) > 1:
         return None
-    return Flow(values=torch.cat(known).double().cpu().numpy())
+    return Flow(values=torch.cat([one for one, _ in known]).double().cpu().numpy(), units=known[0][1])
+
+
+_EMPTY = Flow(values=np.zeros((0, 0, 0)), units=np.zeros(0, np.intp))

@@ -1,0 +1,115 @@
+"""Cause `dead-relu`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
+from collapsecheck.checks import Kind
+from collapsecheck.observe.layers import Layer
+from collapsecheck.observe.probe import Probe, with_bias
+from collapsecheck.scene import Scene
+
+# Share of the units that never fire. Trained nets have up to a third; what carries no information has nearly all.
+DEAD = 0.5
+
+Source = tuple[Layer, nn.Module]
+
+
+class DeadReLU(Cause):
+    """Most units of a rectifier never fire: for every item they give exactly 0.
+
+    After a step that was too large, or with biases far below zero, the inputs of a ReLU are negative for all items: its
+    output is 0, and so is its gradient, for good (Lu et al. 2019, arXiv:1903.06733). Sparse units, which fire for some
+    items, are no fault. The experiment recentres the layer in front, so that each unit fires for about half of the
+    items; the sham does the same to another layer.
+    """
+
+    explains = frozenset({Kind.COMPLETE, Kind.NORM, Kind.DIMENSIONAL, Kind.CLUSTER, Kind.CONE})
+
+    def suspect(self, scene: Scene) -> Iterator[Suspicion]:
+        """Count the units that never fire, after every rectifier."""
+        for layer, source in _rectifiers(scene):
+            silent = float((layer.after.firing == 0).mean())
+            if silent < DEAD:
+                continue
+            yield Suspicion(
+                layer=source[0].site.layer,
+                depth=layer.depth,
+                evidence=(
+                    f"{silent:.0%} of the units of {layer.site} never fire: after {source[0].site} they are below zero "
+                    "for every item"
+                ),
+                numbers={"silent_units": silent},
+            )
+
+    def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
+        """Recentre the layer in front of the rectifier; as a sham, the one in front of another."""
+        sources = {source[0].site.layer: source for _, source in _rectifiers(scene)}
+        if suspicion.layer not in sources:
+            return
+        suspected = {one.layer for one in self.suspect(scene)}
+        innocent = [name for name in sources if name not in suspected]
+        near = min(innocent, key=lambda name: abs(sources[name][0].depth - suspicion.depth), default=None)
+        yield Intervention(
+            probe=recentred(scene.find, suspicion.layer).on_items(scene.confirm),
+            change=f"the bias of {suspicion.layer} moved so that each unit is centred at zero",
+            control=recentred(scene.find, near).on_items(scene.confirm) if near else None,
+            sham=f"moving that of {near} in the same way" if near else "",
+            uncontrolled="" if near else "every rectifier is dead, none can serve as a sham",
+        )
+
+    def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
+        """Lower rate, He initialisation, an activation with a slope below zero; new values for the dead layer."""
+        layer = suspicion.layer
+        return (
+            Remedy(
+                id="lower-learning-rate",
+                title="Train again with a learning rate three to ten times smaller, with warm-up",
+                snippet="optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)",
+                effect="slower start; the layer cannot recover by itself, since its gradient is 0",
+            ),
+            Remedy(
+                id="he-initialisation",
+                title=f"Initialise {layer} anew for rectifiers (He) before training on",
+                snippet=(
+                    f"layer = model.get_submodule({layer!r})\n"
+                    "if layer.weight.ndim > 1:\n"
+                    "    torch.nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')\n"
+                    "torch.nn.init.zeros_(layer.bias)"
+                ),
+                effect="what the layer had learned is lost; train on",
+                reference="He et al. 2015, arXiv:1502.01852",
+            ),
+            Remedy(
+                id="leaky-relu",
+                title="Use an activation that never is flat: LeakyReLU or GELU",
+                snippet="activation = torch.nn.LeakyReLU(0.01)",
+                effect="units can recover; features are no longer sparse",
+            ),
+        )
+
+
+def _rectifiers(scene: Scene) -> Iterator[tuple[Layer, Source]]:
+    """Rectifiers on the path, each with the layer with weights in front of it."""
+    weighted = list(scene.steps(nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm))
+    weighted += list(scene.steps(nn.LayerNorm))
+    for layer in scene.path:
+        is_relu = layer.site.function in ("relu", "relu6") or layer.site.type in ("ReLU", "ReLU6")
+        if not is_relu or not layer.after.rectified:
+            continue
+        before = [one for one in weighted if one[0].depth < layer.depth and one[0].units == layer.units]
+        if before:
+            yield layer, max(before, key=lambda one: one[0].depth)
+
+
+def recentred(probe: Probe, layer: str) -> Probe:
+    """The probe with the bias of a layer moved by the mean of each unit, as measured on its own items."""
+    module = probe.module.get_submodule(layer)
+    mean, _ = probe.units_of(layer)
+    weight = next(module.parameters())
+    old = getattr(module, "bias", None)
+    bias = (0.0 if old is None else old.detach().double()) - mean
+    return probe.with_modules({layer: with_bias(module, bias.to(weight.dtype))})

@@ -1,0 +1,99 @@
+"""Cause `low-rank-layer`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+
+from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
+from collapsecheck.checks import Kind
+from collapsecheck.observe.probe import renewed
+from collapsecheck.scene import Scene
+
+# Effective rank of a weight over its smaller side: 0.6 at random, 0.2 to 0.5 trained.
+LOW = 0.05
+LOWEST = 3.0
+WIDEST = 2048  # a larger matrix takes seconds to decompose
+
+
+class LowRankLayer(Cause):
+    """One layer maps everything onto a few directions, although what comes in has many.
+
+    A bottleneck, a projection of rank one, or weights that decayed in all but a few directions. The experiment
+    initialises that layer anew; the sham does so with a neighbour.
+    """
+
+    explains = frozenset({Kind.DIMENSIONAL, Kind.COMPLETE, Kind.CONE})
+
+    def suspect(self, scene: Scene) -> Iterator[Suspicion]:
+        """Decompose the weights, and compare the ranks of what goes in and out."""
+        for layer, module in scene.steps(nn.Linear, nn.modules.conv._ConvNd):
+            rank, side = weight_rank(module)
+            if side < 4 or rank > max(LOWEST, LOW * side) or layer.before is None:
+                continue
+            before, after = layer.before.effective_rank, layer.after.effective_rank
+            if not before > 2 * after:
+                continue
+            yield Suspicion(
+                layer=layer.site.layer,
+                depth=layer.depth,
+                evidence=(
+                    f"the weight of {layer.site.layer} has an effective rank of {rank:.1f} of {side}; "
+                    f"{before:.1f} dimensions go in and {after:.1f} come out"
+                ),
+                numbers={"weight_rank": rank, "side": side},
+            )
+
+    def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
+        """Initialise it anew; as a sham, a neighbour."""
+        kinds = (nn.Linear, nn.modules.conv._ConvNd)
+        module = renewed(scene.module.get_submodule(suspicion.layer))
+        layer = next(one for one in scene.path if one.site.layer == suspicion.layer)
+        other = scene.innocent(layer, *kinds)
+        sham = renewed(other[1]) if other else None
+        if module is None:
+            return
+        yield Intervention(
+            probe=scene.confirm.with_modules({suspicion.layer: module}),
+            change=f"{suspicion.layer} initialised anew, at full rank",
+            control=scene.confirm.with_modules({other[0].site.layer: sham}) if other and sham else None,
+            sham=f"initialising {other[0].site.layer} anew" if other and sham else "",
+            uncontrolled="" if other and sham else "there is no other layer with weights",
+        )
+
+    def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
+        """Widen, initialise orthogonally, decay less."""
+        return (
+            Remedy(
+                id="orthogonal-initialisation",
+                title=f"Initialise {suspicion.layer} orthogonally, without weight decay on it, and train it again",
+                snippet=(
+                    f"layer = model.get_submodule({suspicion.layer!r})\n"
+                    "torch.nn.init.orthogonal_(layer.weight)"
+                ),
+                effect="the layer must be trained again",
+                reference="Saxe et al. 2014, arXiv:1312.6120",
+            ),
+            Remedy(
+                id="read-before",
+                title=f"Read the embedding in front of {suspicion.layer}, where its input still has many dimensions",
+                snippet="",
+                effect=f"collapsecheck scan … --layer with the layer before {suspicion.layer}",
+            ),
+        )
+
+
+def weight_rank(module: nn.Module) -> tuple[float, int]:
+    """Effective rank (Roy & Vetterli 2007, of the singular values) of a weight as a matrix, and its smaller side."""
+    weight = module.weight.detach().double().flatten(1)  # type: ignore[union-attr,operator]
+    side = min(weight.shape)
+    if side > WIDEST or not bool(torch.isfinite(weight).all()):
+        return float(side), side
+    gram = weight @ weight.T if len(weight) <= weight.shape[1] else weight.T @ weight
+    values = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
+    if not values.sum() > 0:
+        return 0.0, side
+    shares = values / values.sum()
+    return float(torch.exp(-torch.special.xlogy(shares, shares).sum())), side

@@ -1,0 +1,139 @@
+"""Cause `stale-batchnorm`."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
+from collapsecheck.checks import Kind
+from collapsecheck.observe.layers import Layer
+from collapsecheck.observe.probe import Probe
+from collapsecheck.scene import Scene
+
+# In units of the running deviation; other data of the same kind differ by 0.1 to 0.5.
+FAR_MEAN = 2.0
+# Factor between the deviations; the same data on a narrower crop stay within 2.
+FAR_DEVIATION = 4.0
+
+
+class StaleBatchNorm(Cause):
+    """Running statistics of BatchNorm do not belong to what comes in now.
+
+    In evaluation mode BatchNorm subtracts a stored mean and divides by a stored deviation (Ioffe & Szegedy 2015). Where
+    they are stale, never updated, or exploded, all items are pushed to one side of the next activation or shrunk
+    together. The experiment measures them again on half of the probe, with the weights as they are.
+    """
+
+    explains = frozenset({Kind.COMPLETE, Kind.CONE, Kind.DIMENSIONAL, Kind.NORM, Kind.CLUSTER, Kind.NON_FINITE})
+
+    def suspect(self, scene: Scene) -> Iterator[Suspicion]:
+        """Compare the inputs of each BatchNorm with its running statistics."""
+        for layer, module in scene.steps(_BatchNorm):
+            gap = _gap(layer, module)
+            if gap is None or (abs(gap[0]) <= FAR_MEAN and 1 / FAR_DEVIATION <= gap[1] <= FAR_DEVIATION):
+                continue
+            tracked = getattr(module, "num_batches_tracked", None)
+            never = tracked is not None and int(tracked) == 0
+            yield Suspicion(
+                layer=layer.site.layer,
+                depth=layer.depth,
+                evidence=(
+                    f"{layer.site.layer} expects another input than it gets: the mean is off by {gap[0]:.1f} running "
+                    f"deviations, the deviation by a factor of {gap[1]:.3g}"
+                    + ("; its statistics were never updated" if never else "")
+                ),
+                size=1.0,
+                numbers={"mean_gap": gap[0], "deviation_ratio": gap[1]},
+            )
+
+    def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
+        """Measure the running statistics anew; as a sham, those of the layers that are not suspected."""
+        every = [layer.site.layer for layer, _ in scene.steps(_BatchNorm)]
+        far = {one.layer for one in self.suspect(scene)} | {suspicion.layer}
+        # What comes after a stale layer gets other inputs than it was made for: all behind it are measured again.
+        first = every.index(suspicion.layer)
+        stale, sound = every[first:], [name for name in every[:first] if name not in far]
+        yield Intervention(
+            probe=recalibrated(scene.find, stale).on_items(scene.confirm),
+            change=f"the running statistics of {_listed(stale)} measured anew on {scene.find.items} items",
+            control=recalibrated(scene.find, sound).on_items(scene.confirm) if sound else None,
+            sham=f"measuring those of {_listed(sound)} anew" if sound else "",
+            uncontrolled="" if sound else "no BatchNorm before it could serve as a sham",
+        )
+
+    def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
+        """Measure again; or normalise without running statistics."""
+        return (
+            Remedy(
+                id="recompute-batchnorm",
+                title="Measure the running statistics again on training data, with the weights as they are",
+                snippet=(
+                    "for module in model.modules():\n"
+                    "    if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):\n"
+                    "        module.reset_running_stats()\n"
+                    "        module.momentum = None  # cumulative mean\n"
+                    "        module.train()\n"
+                    "with torch.no_grad():\n"
+                    "    for images, *_ in loader:\n"
+                    "        model(images)\n"
+                    "model.eval()"
+                ),
+                effect="needs a few hundred items of the training data, prepared as in training",
+                reference="Ioffe & Szegedy 2015, arXiv:1502.03167",
+            ),
+            Remedy(
+                id="groupnorm",
+                title="For small or uneven batches, train with GroupNorm, which has no running statistics",
+                snippet=f"torch.nn.GroupNorm(num_groups=8, num_channels={_width(scene, suspicion.layer)})",
+                effect="must be trained; not a change of a finished model",
+                reference="Wu & He 2018, arXiv:1803.08494",
+            ),
+        )
+
+
+def recalibrated(probe: Probe, layers: Sequence[str]) -> Probe:
+    """The probe with BatchNorms measured anew on its own items."""
+    modules = dict(probe.module.named_modules())
+    fresh: dict[str, nn.Module] = {}
+    for name in layers:
+        new = copy.deepcopy(modules[name])
+        assert isinstance(new, _BatchNorm)
+        new.reset_running_stats()
+        new.momentum = None  # the plain mean over all batches
+        fresh[name] = new.train()
+    changed = probe.with_modules(fresh)
+    _ = changed.embeddings
+    for new in fresh.values():
+        new.eval()
+    return changed.on(changed.module)
+
+
+def _gap(layer: Layer, module: nn.Module) -> tuple[float, float] | None:
+    """Median over sampled units of (mean now − running mean) / running deviation, and of the deviations' ratio."""
+    running_mean, running_var = getattr(module, "running_mean", None), getattr(module, "running_var", None)
+    if layer.before is None or running_mean is None or running_var is None or not layer.before.finite:
+        return None
+    units = layer.before.units
+    if len(units) and units[-1] >= len(running_mean):
+        return None
+    mean = running_mean.double().cpu().numpy()[units]
+    deviation = np.sqrt(np.maximum(running_var.double().cpu().numpy()[units], 0) + getattr(module, "eps", 0.0))
+    values = layer.before.values
+    off = np.abs(values.mean((0, 2)) - mean) / np.maximum(deviation, 1e-30)
+    ratio = values.std((0, 2)) / np.maximum(deviation, 1e-30)
+    middle = float(np.median(off)), float(np.median(ratio))
+    return middle if all(map(math.isfinite, middle)) else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} layers from {names[0]} on" if names else ""
+
+
+def _width(scene: Scene, layer: str) -> int:
+    return int(getattr(scene.module.get_submodule(layer), "num_features", 0))

@@ -1,0 +1,74 @@
+"""What a cause may look at: the observations, what failed, the depth profile, and a probe to experiment on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from torch import nn
+
+from collapsecheck.checks import Finding, Kind
+from collapsecheck.observe import Observations
+from collapsecheck.observe.layers import Layer
+from collapsecheck.observe.probe import Probe
+from collapsecheck.onset import Onset, locate
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """One scan, as far as it has come.
+
+    Parameters
+    ----------
+    seen : observations of all data.
+    findings : what the checks said about them.
+    kind : what was lost, as the verdict has it.
+    probe : a sample of the items with the model; `find` and `confirm` are its halves.
+    layers : what happened in depth on the probe.
+    """
+
+    seen: Observations
+    findings: Sequence[Finding]
+    kind: Kind | None
+    probe: Probe
+    layers: Sequence[Layer]
+
+    def __post_init__(self) -> None:
+        self.find, self.confirm = self.probe.halves()
+
+    @cached_property
+    def path(self) -> tuple[Layer, ...]:
+        """The steps up to the embedding, in the order of execution."""
+        readout = self.probe.readout
+        at = [layer.depth for layer in self.layers if layer.site.layer == readout.layer and not layer.site.function]
+        if not readout.layer or not at:
+            return tuple(self.layers)
+        end = at[-1] - (readout.where == "input")
+        return tuple(layer for layer in self.layers if layer.depth <= end)
+
+    @cached_property
+    def onset(self) -> Onset | None:
+        """Where the loss begins; None without one, or where it does not show in depth."""
+        return locate(self.path, self.kind) if self.kind is not None else None
+
+    @property
+    def module(self) -> nn.Module:
+        """The model; not to be changed."""
+        return self.probe.module
+
+    def steps(self, *kinds: type[nn.Module]) -> Iterator[tuple[Layer, nn.Module]]:
+        """The steps on the path that are modules of these classes, with the modules."""
+        modules = dict(self.module.named_modules())
+        for layer in self.path:
+            module = modules.get(layer.site.layer)
+            if not layer.site.function and isinstance(module, kinds):
+                yield layer, module
+
+    def innocent(self, layer: Layer, *kinds: type[nn.Module]) -> tuple[Layer, nn.Module] | None:
+        """Another step of these classes, nearest in depth, that is not the same module: for a sham change."""
+        others = [(one, module) for one, module in self.steps(*kinds) if one.site.layer != layer.site.layer]
+        return min(others, key=lambda found: abs(found[0].depth - layer.depth), default=None)
