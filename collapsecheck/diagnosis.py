@@ -22,7 +22,9 @@ from collapsecheck.verdict import Verdict, judge
 MOST_SUSPICIONS = 3
 MOST_EXPERIMENTS = 4
 # A change helps in part when it makes up for this share of the loss, on a logarithmic scale.
-PARTIAL = 0.5
+PARTIAL = 0.4
+# A cause is confirmed only if its removal makes up for most of the loss, not if it just crosses a threshold.
+ENOUGH = 0.6
 
 _SHOWN = ("unit_spread", "mean_cosine", "unit_effective_rank", "norm_median")
 _ORDER = (Status.CONFIRMED, Status.LIKELY, Status.UNTESTED, Status.REFUTED)
@@ -154,21 +156,24 @@ def _experimented(
 ) -> Diagnosis:
     seen = experiment.probe.seen
     after = numbers(seen)
-    restored = symptoms.gone(seen)
+    share = _share_restored(kind, before, after)
+    restored = symptoms.gone(seen) and share >= ENOUGH
     control: Mapping[str, float] = {}
     sham_restores = False
     if experiment.control is not None:
         control = numbers(experiment.control.seen)
-        sham_restores = symptoms.gone(experiment.control.seen)
+        sham_restores = symptoms.gone(experiment.control.seen) and _share_restored(kind, before, control) >= ENOUGH
     made = replace(plain, change=experiment.change, before=before, after=after, control=control)
     if restored and sham_restores:
         return replace(made, status=Status.REFUTED, reason=f"a sham does the same: {experiment.sham}")
+    if restored and experiment.treats:
+        return replace(made, status=Status.LIKELY, reason="this helps whatever the cause is")
     if restored and experiment.control is None and not experiment.uncontrolled:
         return replace(made, status=Status.LIKELY, reason="there is nothing to compare with")
     if restored:
         against = f"; {experiment.sham} leaves it" if experiment.sham else f" ({experiment.uncontrolled})"
         return replace(made, status=Status.CONFIRMED, reason=f"the symptom goes with this change{against}")
-    if _share_restored(kind, before, after) > PARTIAL + max(_share_restored(kind, before, control), 0.0):
+    if share > PARTIAL + max(_share_restored(kind, before, control), 0.0):
         return replace(made, status=Status.LIKELY, reason="the change helps, but in part only")
     return replace(made, status=Status.REFUTED, reason="the symptom stays although the change was made")
 
@@ -185,8 +190,10 @@ def _share_restored(kind: Kind | None, before: Mapping[str, float], after: Mappi
         Kind.DIMENSIONAL: ("unit_effective_rank", 10.0),
         Kind.NORM: ("norm_median", 1.0),
     }.get(kind or Kind.COMPLETE, ("unit_spread", 0.3))
-    if name not in before or name not in after or min(before[name], after[name]) <= 0 or before[name] >= sound:
+    if name not in after or not after[name] > 0:
         return 0.0
+    if name not in before or not 0 < before[name] < sound:
+        return 1.0  # from nothing at all, or from what was no loss by this measure: only the checks can tell
     return math.log(after[name] / before[name]) / math.log(sound / before[name])
 
 

@@ -1,24 +1,29 @@
-"""The whole tool on one screen: load, observe, examine, judge, decide, report."""
+"""The whole tool on one screen: load, observe, examine, judge, locate, diagnose, decide, report."""
 
 from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from collapsecheck.discovery import documentation
 from collapsecheck.examination import all_checks, examine
 from collapsecheck.gate import decide, parse_requirement
-from collapsecheck.reports import DataFacts, ModelFacts, Report
+from collapsecheck.reports import DataFacts, LayerFacts, ModelFacts, Report
 from collapsecheck.settings import Settings
-from collapsecheck.verdict import judge
+from collapsecheck.verdict import Verdict, judge
 
 if TYPE_CHECKING:
+    from collapsecheck.causes import Diagnosis
+    from collapsecheck.checks import Finding
     from collapsecheck.observe import Observations
+    from collapsecheck.observe.probe import ProbeTaker
 
 Progress = Callable[[str, int | None, int], None]
 """Called with a stage, the number of items in all (None: unknown) and the number of items newly done."""
@@ -32,6 +37,9 @@ def scan(
     *,
     dataset: str | None = None,
     column: str | None = None,
+    sample_rate: int | None = None,
+    seconds: float | None = None,
+    max_pixels: int | None = None,
     model_def: str | None = None,
     arch: str | None = None,
     key: str | None = None,
@@ -60,6 +68,10 @@ def scan(
         In place of `data`: `FILE_OR_MODULE:CALLABLE` that returns a data set of yours.
     column
         Column of a table that is the input.
+    sample_rate, seconds
+        Rate and length that sounds are brought to.
+    max_pixels
+        Images with more pixels count as unreadable; 64 million by default.
     model_def, arch
         `FILE_OR_MODULE:CALLABLE` that builds the model, or the name of a torchvision model. Without either the
         file must tell.
@@ -87,13 +99,22 @@ def scan(
     check_settings(settings)
     started, begin = datetime.now(UTC), time.perf_counter()
 
-    from collapsecheck.datasets import Batches, TransformOptions, choose_preprocessing, open_items
+    from collapsecheck.datasets import Batches, OpenOptions, TransformOptions, choose_preprocessing, open_items
+    from collapsecheck.datasets.user_dataset import open_user_dataset
+    from collapsecheck.errors import UsageError
     from collapsecheck.models import choose_readout, expected_input, load_callable, load_model
     from collapsecheck.observe import Observations
     from collapsecheck.observe.forward import Forward, choose_device, extract
+    from collapsecheck.observe.probe import PROBE_ITEMS, ProbeTaker
 
     device = choose_device(settings.device)
-    items = open_items(data, labels)
+    opening = OpenOptions(column=column, sample_rate=sample_rate, seconds=seconds, max_pixels=max_pixels)
+    if dataset is not None:
+        items = open_user_dataset(dataset, labels, opening)
+    elif data is not None:
+        items = open_items(data, labels, opening)
+    else:
+        raise UsageError("nothing to scan the model on: give `data` or `dataset`")
     progress("loading the model", None, 0)
     loaded = load_model(
         model,
@@ -124,10 +145,13 @@ def scan(
         pin_memory=device.type == "cuda",
         max_samples=settings.max_samples,
         seed=settings.seed,
+        first=PROBE_ITEMS,
     )
+    forward = Forward(readout, device, settings.precision)
+    taker = ProbeTaker(forward, readout, seed=settings.seed)
     embeddings, inputs = extract(
-        Forward(readout, device, settings.precision),
-        batches,
+        forward,
+        taker.through(batches),
         seed=settings.seed,
         advance=lambda rows: progress("embedding", len(batches), rows),
     )
@@ -140,9 +164,11 @@ def scan(
         items=batches.seen,
         unreadable=tuple(batches.unreadable),
     )
-    return report_on(
+    report = report_on(
         seen,
         settings,
+        taker,
+        progress,
         model=ModelFacts(
             path=str(model),
             sha256=loaded.checkpoint.sha256,
@@ -163,16 +189,17 @@ def scan(
             embedding_dim=embeddings.dimension,
         ),
         data=DataFacts(
-            path=str(data),
+            path=dataset if data is None and dataset is not None else str(data),
             kind=items.kind,
             seen=batches.seen,
             used=batches.used,
             unreadable=len(batches.unreadable),
             labels=None if items.labels is None else len(items.classes),
-            transform=preprocessing.description,
+            transform="; ".join(filter(None, (items.note, preprocessing.description))),
         ),
-        run=_run(started, begin, str(device), settings),
+        run={},
     )
+    return replace(report, run=_run(started, begin, str(device), settings))
 
 
 def scan_embeddings(
@@ -194,7 +221,7 @@ def scan_embeddings(
         seed=settings.seed,
         advance=(lambda rows: progress("reading", len(vectors.rows), rows)) if progress else lambda rows: None,
     )
-    return report_on(
+    report = report_on(
         seen,
         settings,
         model=ModelFacts(path=str(file), format="embeddings", embedding_dim=seen.dimension),
@@ -205,18 +232,33 @@ def scan_embeddings(
             used=len(vectors.rows),
             labels=None if vectors.labels is None else len(np.unique(vectors.labels)),
         ),
-        run=_run(started, begin, "cpu", settings),
+        run={},
     )
+    return replace(report, run=_run(started, begin, "cpu", settings))
 
 
 def report_on(
-    seen: Observations, settings: Settings, *, model: ModelFacts, data: DataFacts, run: dict[str, Any]
+    seen: Observations,
+    settings: Settings,
+    taker: ProbeTaker | None = None,
+    progress: Progress = lambda stage, total, done: None,
+    *,
+    model: ModelFacts,
+    data: DataFacts,
+    run: dict[str, Any],
 ) -> Report:
-    """Examine, judge and decide; everything after the observations, for any source of them."""
+    """Examine, judge, locate, diagnose and decide; everything after the observations, for any source of them."""
     thresholds = {**settings.thresholds}
     thresholds["readable-data"] = {"error": settings.max_unreadable, **thresholds.get("readable-data", {})}
-    findings = examine(seen, select=settings.select, ignore=settings.ignore, thresholds=thresholds)
+    checks = [name for name in settings.select if name in all_checks()]
+    findings = examine(seen, select=checks, ignore=settings.ignore, thresholds=thresholds)
     verdict = judge(seen, findings)
+    depth: dict[str, Any] = {}
+    if taker is not None:
+        depth = _depth(
+            seen=seen, findings=findings, verdict=verdict, settings=settings, thresholds=thresholds, taker=taker,
+            progress=progress,
+        )  # fmt: skip
     spectrum = seen.spectrum
     counts, edges = np.zeros(0, np.intp), np.array([-1.0, 1.0])
     if len(seen.sample.unit) > 2:
@@ -232,7 +274,50 @@ def report_on(
         cosine_histogram=tuple(int(count) for count in counts),
         cosine_range=(float(edges[0]), float(edges[-1])),
         run=run,
+        **depth,
     )
+
+
+def _depth(
+    *,
+    seen: Observations,
+    findings: Sequence[Finding],
+    verdict: Verdict,
+    settings: Settings,
+    thresholds: Mapping[str, Mapping[str, float]],
+    taker: ProbeTaker,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Where it begins, and why: what the report says of it."""
+    from collapsecheck.diagnosis import all_causes, diagnose
+    from collapsecheck.scene import Scene
+
+    scene = Scene(seen=seen, findings=findings, kind=verdict.kind, probe=taker.probe(), layers=taker.layers())
+    diagnoses: tuple[Diagnosis, ...] = ()
+    if settings.diagnose:
+        diagnoses = diagnose(
+            scene,
+            verdict,
+            thresholds=thresholds,
+            select=[name for name in settings.select if name in all_causes()],
+            ignore=settings.ignore,
+            advance=lambda cause: progress(f"experiments: {cause}", None, 0),
+        )
+    layers = tuple(
+        LayerFacts(
+            layer=layer.site.layer,
+            step=str(layer.site),
+            type=layer.site.function or layer.site.type,
+            depth=layer.depth,
+            relative_spread=layer.after.relative_spread,
+            mean_cosine=layer.after.mean_cosine,
+            effective_rank=layer.after.effective_rank,
+            rms=layer.after.rms,
+            dead_fraction=layer.after.constant_units,
+        )
+        for layer in scene.path
+    )
+    return {"layers": layers, "onset": scene.onset, "diagnoses": diagnoses}
 
 
 def check_settings(settings: Settings) -> None:
@@ -240,14 +325,18 @@ def check_settings(settings: Settings) -> None:
     from collapsecheck.errors import UsageError, did_you_mean
 
     known = all_checks()
-    for name in (*settings.select, *settings.ignore, *settings.thresholds):
+    causes = [name for name, _ in documentation("collapsecheck.causes")]
+    for name in (*settings.select, *settings.ignore):
+        if name not in known and name not in causes:
+            raise UsageError(f"unknown check {name!r}{did_you_mean(name, [*known, *causes])}")
+    for name in settings.thresholds:
         if name not in known:
             raise UsageError(f"unknown check {name!r}{did_you_mean(name, known)}")
     for name, limits in settings.thresholds.items():
         for limit in limits:
             if limit not in known[name].thresholds:
                 raise UsageError(f"unknown threshold {name}.{limit}{did_you_mean(limit, known[name].thresholds)}")
-    if not set(settings.select or known) - set(settings.ignore):
+    if not set([name for name in settings.select if name in known] or known) - set(settings.ignore):
         raise UsageError("the selection leaves not a single check; see --select and --ignore")
     for requirement in settings.require:
         parse_requirement(requirement)

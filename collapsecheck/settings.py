@@ -27,12 +27,13 @@ class Settings:
     fail_on : the status from which the gate fails.
     require : requirements such as "effective_rank>=32".
     max_unreadable : share of items that may be unreadable, in [0, 1].
-    select, ignore : ids of checks.
+    select, ignore : ids of checks and causes.
     thresholds : per check id, thresholds by name.
     seed : of every sample drawn.
     max_samples, batch_size, workers : None means automatic (all samples).
     device : "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : of the model's pass.
+    diagnose : whether causes are looked for when something is wrong.
     """
 
     fail_on: str = "collapsed"
@@ -47,6 +48,7 @@ class Settings:
     workers: int | None = None
     device: str = "auto"
     precision: str = "fp32"
+    diagnose: bool = True
 
     def __post_init__(self) -> None:
         _one_of("fail-on", self.fail_on, FAIL_ON)

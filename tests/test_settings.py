@@ -110,7 +110,7 @@ def test_unknown_key_in_pyproject(configure: Configure, key: str, hint: str) -> 
 
 
 def test_unknown_key_far_from_any_lists_them_all(configure: Configure) -> None:
-    with pytest.raises(UsageError, match="known are: batch-size, device, fail-on"):
+    with pytest.raises(UsageError, match="known are: batch-size, device, diagnose, fail-on"):
         load_settings({}, folder=configure("[tool.collapsecheck]\nqqq = 1"))
 
 

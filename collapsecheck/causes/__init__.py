@@ -70,6 +70,7 @@ class Intervention:
     control: Probe | None = None
     sham: str = ""
     uncontrolled: str = ""
+    treats: bool = False  # helps against the symptom without touching its cause: never more than `likely`
 
 
 class Cause(ABC):
@@ -115,4 +116,3 @@ class Diagnosis:
     also_sufficient: bool = False
     expected: bool = False
     remedies: tuple[Remedy, ...] = ()
-

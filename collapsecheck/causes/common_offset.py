@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
@@ -41,7 +44,7 @@ class CommonOffset(Cause):
             layer=scene.onset.layer if scene.onset else scene.probe.readout.layer,
             depth=1e9,  # at the very end: whatever else explains the symptom comes before
             evidence=(
-                f"the common part of the embeddings is {np.sqrt(1 - spread**2) / spread:.0f} times as long as what "
+                f"the common part of the embeddings is {math.sqrt(1 - spread**2) / spread:.0f} times as long as what "
                 f"differs, and around it {rank:.1f} dimensions are left"
             ),
             size=0.2,
@@ -50,16 +53,31 @@ class CommonOffset(Cause):
 
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
         """Subtract the mean; as a sham, a vector of its length elsewhere."""
+        onset = scene.onset
+        layer = onset.layer if onset is not None and onset.layer != "input" and not onset.gradual else ""
+        module = scene.module.get_submodule(layer)
+        if layer and isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and module.bias is not None:
+            other = next((one for one in reversed(list(_biased(scene))) if one != layer), None)
+            yield Intervention(
+                probe=scene.confirm.with_tensors({f"{layer}.bias": torch.zeros_like(module.bias.detach())}),
+                change=f"the bias of {layer} set to zero",
+                control=scene.confirm.with_tensors({f"{other}.bias": torch.zeros_like(_bias(scene, other))})
+                if other
+                else None,
+                sham=f"setting that of {other} to zero" if other else "",
+                uncontrolled="" if other else "no other layer has a bias",
+            )
         mean = scene.find.embeddings.mean(0)
         random = np.random.default_rng(scene.probe.seed).standard_normal(len(mean))
         random -= (random @ mean) / max(mean @ mean, 1e-300) * mean
-        elsewhere = random / max(np.linalg.norm(random), 1e-300) * np.linalg.norm(mean)
+        elsewhere = random * (np.linalg.norm(mean) / (np.linalg.norm(random) + 1e-300))
 
         yield Intervention(
             probe=scene.confirm.turned(lambda rows: rows - mean),
             change=f"the mean of {scene.find.items} items subtracted from other items",
             control=scene.confirm.turned(lambda rows: rows - elsewhere) if len(mean) > 1 else None,
             sham="subtracting a vector of the same length that points elsewhere",
+            treats=True,
         )
 
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
@@ -83,3 +101,13 @@ class CommonOffset(Cause):
                 effect="the offset cannot come back",
             ),
         )
+
+
+def _biased(scene: Scene) -> Iterator[str]:
+    for layer, module in scene.steps(nn.Linear, nn.modules.conv._ConvNd):
+        if module.bias is not None:
+            yield layer.site.layer
+
+
+def _bias(scene: Scene, layer: str) -> Tensor:
+    return scene.module.get_parameter(f"{layer}.bias").detach()

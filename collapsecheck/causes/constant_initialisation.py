@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
-from collapsecheck.observe.probe import renewed
+from collapsecheck.observe.probe import renewed, weight_of
 from collapsecheck.scene import Scene
 
 # Deviation between the rows of a weight over its size: independent rows have 1, rows that training moved apart 0.1.
@@ -31,7 +31,7 @@ class ConstantInitialisation(Cause):
         if not found:
             return
         first = min(found, key=lambda name: found[name])
-        zero = not scene.module.get_submodule(first).weight.any()  # type: ignore[operator,union-attr]
+        zero = not weight_of(scene.module.get_submodule(first)).any()
         yield Suspicion(
             layer=first,
             depth=found[first],
@@ -47,7 +47,9 @@ class ConstantInitialisation(Cause):
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
         """Initialise them at random; as a sham, as many of the others."""
         alike = _alike(scene)
-        others = [layer for layer, _ in scene.steps(nn.Linear, nn.modules.conv._ConvNd) if layer.site.layer not in alike]
+        others = [
+            layer for layer, _ in scene.steps(nn.Linear, nn.modules.conv._ConvNd) if layer.site.layer not in alike
+        ]
         chosen = sorted(others, key=lambda layer: abs(layer.depth - suspicion.depth))[: len(alike)]
         names = [layer.site.layer for layer in chosen]
         yield Intervention(
@@ -63,7 +65,7 @@ class ConstantInitialisation(Cause):
         return (
             Remedy(
                 id="random-initialisation",
-                title="Initialise at random (He for rectifiers, Xavier otherwise), never with a constant, and train again",
+                title="Initialise at random (He for rectifiers, Xavier otherwise), and train again",
                 snippet=(
                     f"layer = model.get_submodule({suspicion.layer!r})\n"
                     "torch.nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')  # or xavier_uniform_\n"
@@ -90,7 +92,7 @@ def _alike(scene: Scene) -> dict[str, float]:
 
 
 def _rows(module: nn.Module) -> Tensor:
-    weight = module.weight.detach().double()  # type: ignore[union-attr,operator]
+    weight = weight_of(module).double()
     return weight.flatten(1) if weight.ndim > 1 else weight[:, None]
 
 

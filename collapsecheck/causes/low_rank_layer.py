@@ -9,12 +9,13 @@ from torch import nn
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
-from collapsecheck.observe.probe import renewed
+from collapsecheck.observe.probe import renewed, weight_of
 from collapsecheck.scene import Scene
 
 # Effective rank of a weight over its smaller side: 0.6 at random, 0.2 to 0.5 trained.
 LOW = 0.05
 LOWEST = 3.0
+SUDDEN = 5.0  # times as many dimensions go in as come out
 WIDEST = 2048  # a larger matrix takes seconds to decompose
 
 
@@ -31,10 +32,11 @@ class LowRankLayer(Cause):
         """Decompose the weights, and compare the ranks of what goes in and out."""
         for layer, module in scene.steps(nn.Linear, nn.modules.conv._ConvNd):
             rank, side = weight_rank(module)
-            if side < 4 or rank > max(LOWEST, LOW * side) or layer.before is None:
+            if side < 4 or layer.before is None:
                 continue
             before, after = layer.before.effective_rank, layer.after.effective_rank
-            if not before > 2 * after:
+            narrow = rank <= max(LOWEST, LOW * side) and before > 2 * after
+            if not narrow and not (before > SUDDEN * after and after < LOWEST):
                 continue
             yield Suspicion(
                 layer=layer.site.layer,
@@ -69,10 +71,7 @@ class LowRankLayer(Cause):
             Remedy(
                 id="orthogonal-initialisation",
                 title=f"Initialise {suspicion.layer} orthogonally, without weight decay on it, and train it again",
-                snippet=(
-                    f"layer = model.get_submodule({suspicion.layer!r})\n"
-                    "torch.nn.init.orthogonal_(layer.weight)"
-                ),
+                snippet=(f"layer = model.get_submodule({suspicion.layer!r})\ntorch.nn.init.orthogonal_(layer.weight)"),
                 effect="the layer must be trained again",
                 reference="Saxe et al. 2014, arXiv:1312.6120",
             ),
@@ -87,7 +86,7 @@ class LowRankLayer(Cause):
 
 def weight_rank(module: nn.Module) -> tuple[float, int]:
     """Effective rank (Roy & Vetterli 2007, of the singular values) of a weight as a matrix, and its smaller side."""
-    weight = module.weight.detach().double().flatten(1)  # type: ignore[union-attr,operator]
+    weight = weight_of(module).double().flatten(1)
     side = min(weight.shape)
     if side > WIDEST or not bool(torch.isfinite(weight).all()):
         return float(side), side

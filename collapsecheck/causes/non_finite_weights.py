@@ -43,7 +43,9 @@ class NonFiniteWeights(Cause):
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
         """Put zeros in their place."""
         yield Intervention(
-            probe=scene.confirm.with_tensors({name: torch.nan_to_num(one, 0, 0, 0) for name, one in _broken(scene).items()}),
+            probe=scene.confirm.with_tensors(
+                {name: torch.nan_to_num(one, 0, 0, 0) for name, one in _broken(scene).items()}
+            ),
             change="zeros put in place of NaN and Inf",
             uncontrolled="finite numbers elsewhere cannot make others finite",
         )

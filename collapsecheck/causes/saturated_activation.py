@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
 from collapsecheck.observe.layers import Layer
-from collapsecheck.observe.probe import Probe
+from collapsecheck.observe.probe import Probe, weight_of
 from collapsecheck.scene import Scene
 
 # Ends of the ranges of activations with two flat sides, and how near to them the slope is under 2 % of the largest.
@@ -23,8 +24,8 @@ class SaturatedActivation(Cause):
     """An activation with two flat ends gets inputs so large that it always gives one of its ends.
 
     There the output hardly depends on the input, and the gradient is next to 0 (Glorot & Bengio 2010). The experiment
-    brings the inputs of the activation back to mean 0 and deviation 1 by scaling the layer in front of it; the sham does
-    the same to another layer.
+    brings the inputs of the activation back to mean 0 and deviation 1 by scaling the layer in front of it; the sham
+    does the same to another layer.
     """
 
     explains = frozenset({Kind.COMPLETE, Kind.CONE, Kind.DIMENSIONAL, Kind.CLUSTER})
@@ -58,7 +59,7 @@ class SaturatedActivation(Cause):
         if len(suspected) > 1:
             yield Intervention(
                 probe=standardised(scene.find, sorted(suspected, key=sources.index)).on_items(scene.confirm),
-                change=f"all {len(suspected)} layers in front of saturated activations scaled to mean 0 and deviation 1",
+                change=f"all {len(suspected)} layers in front of saturated activations scaled in this way",
                 control=standardised(scene.find, [near]).on_items(scene.confirm) if near else None,
                 sham=f"scaling {near} in the same way" if near else "",
                 uncontrolled="" if near else "no other activation of this kind can serve as a sham",
@@ -70,7 +71,7 @@ class SaturatedActivation(Cause):
         return (
             Remedy(
                 id="glorot-initialisation",
-                title=f"Initialise {layer} to the size its activation expects (Glorot/Xavier), and normalise the inputs",
+                title=f"Initialise {layer} to the size its activation expects (Xavier), and normalise the inputs",
                 snippet=(
                     f"layer = model.get_submodule({layer!r})\n"
                     "torch.nn.init.xavier_uniform_(layer.weight, gain=torch.nn.init.calculate_gain('tanh'))\n"
@@ -120,7 +121,7 @@ def standardised(probe: Probe, layers: Sequence[str]) -> Probe:
     for name in layers:
         mean, deviation = probe.units_of(name)
         module = probe.module.get_submodule(name)
-        weight = module.weight.detach()
+        weight = weight_of(module)
         scale = 1 / torch.where(deviation > 1e-12 * deviation.max().clamp(min=1e-30), deviation, 1.0)
         bias = getattr(module, "bias", None)
         shift = (0.0 if bias is None else bias.detach().double()) - mean
@@ -137,8 +138,6 @@ def _along(scale: torch.Tensor, module: nn.Module, weight: torch.Tensor) -> torc
 
 
 def _with(module: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> nn.Module:
-    import copy
-
     new = copy.copy(module)
     parameters = {"weight": nn.Parameter(weight, requires_grad=False), "bias": nn.Parameter(bias, requires_grad=False)}
     new._parameters = {**module._parameters, **parameters}
@@ -148,5 +147,3 @@ def _with(module: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> nn.Mod
 def _width(scene: Scene, layer: str) -> int:
     found = next((one for one in scene.path if one.site.layer == layer), None)
     return found.units if found is not None else 1
-
-

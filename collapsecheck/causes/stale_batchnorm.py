@@ -103,9 +103,9 @@ def recalibrated(probe: Probe, layers: Sequence[str]) -> Probe:
     fresh: dict[str, nn.Module] = {}
     for name in layers:
         new = copy.deepcopy(modules[name])
-        assert isinstance(new, _BatchNorm)
-        new.reset_running_stats()
-        new.momentum = None  # the plain mean over all batches
+        if isinstance(new, _BatchNorm):
+            new.reset_running_stats()
+            new.momentum = None  # the plain mean over all batches
         fresh[name] = new.train()
     changed = probe.with_modules(fresh)
     _ = changed.embeddings

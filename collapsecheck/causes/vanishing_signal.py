@@ -10,6 +10,7 @@ from torch import nn
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
+from collapsecheck.observe.probe import weight_of
 from collapsecheck.scene import Scene
 
 # Root mean square of a weight times √fan-in: 0.58 as torch initialises, 1.4 after He; trained ones 0.2 to 3.
@@ -19,8 +20,8 @@ SMALL = 0.03
 class VanishingSignal(Cause):
     """Weights so small that the signal fades: what differs between items falls below the biases, or below rounding.
 
-    The experiment scales these weights, and not the biases, to the size of torch's own initialisation; the sham does so with
-    a layer of usual weights.
+    The experiment scales these weights, and not the biases, to the size of torch's own initialisation; the sham does
+    so with a layer of usual weights.
     """
 
     explains = frozenset({Kind.COMPLETE, Kind.NORM, Kind.CONE, Kind.CLUSTER})
@@ -37,11 +38,11 @@ class VanishingSignal(Cause):
             layer=first,
             depth=depths[first],
             evidence=(
-                f"{len(small)} of {len(sizes)} layers with weights are too small to pass on what they get: {first} by a "
-                f"factor of {1 / (math.sqrt(3) * small[first]):.2g} against torch's initialisation"
+                f"{len(small)} of {len(sizes)} layers with weights are too small to pass on what they get: {first} "
+                f"by a factor of {1 / (math.sqrt(3) * small[first]):.2g} against torch's initialisation"
             ),
             size=0.5 * len(small),
-            numbers={name: size for name, size in small.items()},
+            numbers=small,
         )
 
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
@@ -73,8 +74,8 @@ class VanishingSignal(Cause):
             ),
             Remedy(
                 id="less-weight-decay",
-                title="If training made them small: less weight decay (L2), and none on normalisation layers and biases",
-                snippet="optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=1e-2)",
+                title="If training made them small: less weight decay (L2), none on norms and biases",
+                snippet="optimizer = torch.optim.AdamW(\n    model.parameters(), lr=1e-4, weight_decay=1e-2)",
             ),
         )
 
@@ -83,11 +84,11 @@ def _sizes(scene: Scene) -> dict[str, float]:
     """Root mean square of each weight on the path times √fan-in."""
     found = {}
     for layer, module in scene.steps(nn.Linear, nn.modules.conv._ConvNd):
-        weight = module.weight.detach()
+        weight = weight_of(module)
         fan_in = weight[0].numel()
         found[layer.site.layer] = float(weight.double().square().mean().sqrt()) * math.sqrt(fan_in)
     return found
 
 
 def _weight(scene: Scene, layer: str) -> torch.Tensor:
-    return scene.module.get_submodule(layer).weight.detach()  # type: ignore[union-attr,operator,return-value]
+    return weight_of(scene.module.get_submodule(layer))

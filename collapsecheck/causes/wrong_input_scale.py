@@ -36,7 +36,9 @@ class WrongInputScale(Cause):
         if not math.isfinite(deviation) or deviation == 0:
             return
         if deviation < SMALL:
-            evidence = f"the inputs hardly differ from each other and within: deviation {deviation:.1e}, mean {mean:.1e}"
+            evidence = (
+                f"the inputs hardly differ from each other and within: deviation {deviation:.1e}, mean {mean:.1e}"
+            )
         elif deviation > LARGE:
             evidence = f"the inputs are large: deviation {deviation:.3g}, mean {mean:.3g}"
         elif abs(mean) > FAR * deviation:

@@ -9,6 +9,7 @@ from torch import nn
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
+from collapsecheck.observe.probe import weight_of
 from collapsecheck.scene import Scene
 
 SMALL = 1e-3
@@ -19,9 +20,9 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm
 class ZeroedNormalisationScale(Cause):
     """The scales (gamma) of a normalisation layer are next to zero, so that only its shift is left.
 
-    Weight decay on normalisation layers, or a start at zero that was never trained. Zero scales at the end of a residual
-    branch are usual and harmless: they count only where most of a layer's scales are gone and the symptom goes with
-    setting them to 1. The sham sets those of another layer to 1.
+    Weight decay on normalisation layers, or a start at zero that was never trained. Zero scales at the end of a
+    residual branch are usual and harmless: they count only where most of a layer's scales are gone and the symptom
+    goes with setting them to 1. The sham sets those of another layer to 1.
     """
 
     explains = frozenset({Kind.COMPLETE, Kind.CONE, Kind.NORM, Kind.DIMENSIONAL})
@@ -83,4 +84,4 @@ class ZeroedNormalisationScale(Cause):
 
 
 def _ones(scene: Scene, layer: str) -> torch.Tensor:
-    return torch.ones_like(scene.module.get_submodule(layer).weight.detach())  # type: ignore[arg-type,union-attr,operator]
+    return torch.ones_like(weight_of(scene.module.get_submodule(layer)))

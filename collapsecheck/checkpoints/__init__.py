@@ -74,7 +74,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         If the file is of no known format, damaged or hostile.
     """
     from collapsecheck.checkpoints import formats
-    from collapsecheck.checkpoints.foreign import describe_directory, describe_file
+    from collapsecheck.checkpoints.foreign import describe_file
+    from collapsecheck.checkpoints.foreign_directories import describe_directory
 
     path = Path(path)
     shown = printable(str(path))
@@ -100,7 +101,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
                     files=contents.files,
                     runs_code=reader.runs_code,
                 )
-        raise NotLoadableError(describe_directory(path) if path.is_dir() else describe_file(head))
+        raise NotLoadableError(describe_directory(path) if path.is_dir() else describe_file(head, path))
     except NotLoadableError as error:
         raise NotLoadableError(f"{shown}: {error}") from error
     except OSError as error:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from collapsecheck.cli import demo, embeddings, explain, scan
+from collapsecheck.cli import demo, embeddings, explain, inspect, scan
 from collapsecheck.exit_codes import ExitCode
 from collapsecheck.version import __version__
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("scan", epilog=EPILOG)(scan.scan)
 app.command("embeddings", epilog=EPILOG)(embeddings.embeddings)
+app.command("inspect", epilog=EPILOG)(inspect.inspect)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 

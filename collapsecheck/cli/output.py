@@ -38,28 +38,55 @@ def renderer_for(name: str, output: Path | None) -> Renderer:
     if name not in known:
         raise UsageError(f"unknown format {name!r}{did_you_mean(name, known)}")
     if output is not None:
-        shown = printable(str(output))
-        if not output.parent.is_dir():
-            raise UsageError(f"--output {shown}: the folder {printable(str(output.parent))} does not exist")
-        if output.is_dir():
-            raise UsageError(f"--output {shown}: is a folder; expected the name of a file")
+        check_output(output)
     return known[name]()
+
+
+def check_output(output: Path) -> None:
+    """See that a file can be written, before anything slow is done.
+
+    Raises
+    ------
+    UsageError
+        If its folder does not exist, or it is a folder itself.
+    """
+    shown = printable(str(output))
+    if not output.parent.is_dir():
+        raise UsageError(f"--output {shown}: the folder {printable(str(output.parent))} does not exist")
+    if output.is_dir():
+        raise UsageError(f"--output {shown}: is a folder; expected the name of a file")
 
 
 def deliver(report: Report, renderer: Renderer, output: Path | None) -> int:
     """Write the report to the file (at once, by renaming) or to stdout; returns the exit code of the gate."""
     if output is not None:
-        partial = output.with_name(f".{output.name}.{os.getpid()}.part")
-        try:
-            partial.write_text(renderer.render(report, width=100), encoding="utf-8")
-            partial.replace(output)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise UsageError(f"--output {printable(str(output))}: cannot be written: {error.strerror}") from error
+        write_file(renderer.render(report, width=100), output)
         print(f"collapsecheck: {report.verdict.status}; report in {printable(str(output))}", file=sys.stderr)
-        return int(report.gate.exit_code)
-    text = renderer.render(report, width=terminal_width(), color=colorful())
+    else:
+        write_stdout(renderer.render(report, width=terminal_width(), color=colorful()))
+    return int(report.gate.exit_code)
+
+
+def write_file(text: str, output: Path) -> None:
+    """Write a file at once, by renaming: what was there stays when that fails.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written.
+    """
+    partial = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(output)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise UsageError(f"--output {printable(str(output))}: cannot be written: {error.strerror}") from error
+
+
+def write_stdout(text: str) -> None:
+    """Write to stdout what its encoding can hold; that nobody reads it is no error."""
     encoding = sys.stdout.encoding or "ascii"
     try:
         text.encode(encoding)
@@ -68,7 +95,6 @@ def deliver(report: Report, renderer: Renderer, output: Path | None) -> int:
     with contextlib.suppress(BrokenPipeError):  # `| head` must not change the exit code
         sys.stdout.write(text)
         sys.stdout.flush()
-    return int(report.gate.exit_code)
 
 
 def colorful() -> bool:

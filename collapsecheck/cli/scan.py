@@ -30,6 +30,13 @@ def scan(
         typer.Option("--dataset", metavar="FILE_OR_MODULE:CALLABLE", help="In place of DATA: your code's data set."),
     ] = None,
     column: Annotated[str | None, typer.Option("--column", help="Column of a table that is the input.")] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option("--sample-rate", help="Bring sounds to so many samples a second, such as 16000.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Cut or fill sounds to this length.")] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option("--max-pixels", help="Images with more count as unreadable (64000000).")
+    ] = None,
     model_def: Annotated[
         str | None,
         typer.Option("--model-def", metavar="FILE_OR_MODULE:CALLABLE", help="Your code that builds the model."),
@@ -75,6 +82,9 @@ def scan(
     workers: Annotated[
         str | None, typer.Option("--workers", help="Processes that read data: auto, or a number.")
     ] = None,
+    diagnose: Annotated[
+        bool | None, typer.Option("--diagnose/--no-diagnose", help="Look for the cause by experiments on a copy.")
+    ] = None,
     seed: options.Seed = None,
     fail_on: options.FailOn = None,
     require: options.Require = None,
@@ -88,18 +98,21 @@ def scan(
 ) -> int:
     """Scan a checkpoint on a data set and say whether its embeddings still tell items apart.
 
-    Nothing in the checkpoint is executed, unless --trust-checkpoint is given. The report goes to stdout, everything else to stderr.
+    Nothing in the checkpoint is executed, unless --trust-checkpoint is given. The report goes to stdout,
+    everything else to stderr.
     """
     settings = options.settings_from(
         set_=set_, require=require, select=select, ignore=ignore, fail_on=fail_on, seed=seed,
-        max_samples=max_samples, max_unreadable=max_unreadable, device=device, precision=precision,
+        diagnose=diagnose, max_samples=max_samples, max_unreadable=max_unreadable, device=device, precision=precision,
         batch_size=options.whole(batch_size, "--batch-size"), workers=options.whole(workers, "--workers"),
     )  # fmt: skip
     renderer = renderer_for(format_, output)
     if pool not in ("mean", "cls"):
         raise UsageError(f"unknown value {pool!r} for --pool{did_you_mean(pool, ('mean', 'cls'))}")
-    if (data is None) == (dataset is None):
-        raise UsageError("give either DATA, a folder or a file, or --dataset FILE_OR_MODULE:CALLABLE")
+    if data is None and dataset is None:
+        raise UsageError("Missing argument 'DATA': a folder or a file; or give --dataset FILE_OR_MODULE:CALLABLE")
+    if data is not None and dataset is not None:
+        raise UsageError("DATA and --dataset are two sources of data; give one of them")
     for path in (model, data):
         if path is not None and not path.exists():
             raise UsageError(f"{path}: no such file or folder")
@@ -108,7 +121,8 @@ def scan(
 
     with measuring(quiet) as progress:
         report = run(
-            model, data, dataset=dataset, column=column, model_def=model_def, arch=arch, key=key,
+            model, data, dataset=dataset, column=column, sample_rate=sample_rate, seconds=seconds,
+            max_pixels=max_pixels, model_def=model_def, arch=arch, key=key,
             allow_partial=allow_partial, trust_checkpoint=trust_checkpoint, layer=layer,
             pool="cls" if pool == "cls" else "mean", size=options.size(size), mean=options.numbers(mean, "--mean"),
             std=options.numbers(std, "--std"), input_scale=input_scale, transform=transform, labels=labels,

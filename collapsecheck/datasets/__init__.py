@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from collapsecheck.datasets.kinds import DataKind, Items, UnreadableItemError
 from collapsecheck.datasets.model_input import ModelInput
+from collapsecheck.datasets.open_options import NO_OPTIONS, OpenOptions, refuse_unused
 from collapsecheck.discovery import plugins
 from collapsecheck.errors import NotMeasuredError, UsageError, printable
 
@@ -27,6 +28,7 @@ __all__ = [
     "Batches",
     "Items",
     "ModelInput",
+    "OpenOptions",
     "Preprocessing",
     "TransformOptions",
     "UnreadableItemError",
@@ -52,7 +54,7 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)
 
 
-def open_items(path: Path | str, labels: Path | str | None = None) -> Items:
+def open_items(path: Path | str, labels: Path | str | None = None, options: OpenOptions = NO_OPTIONS) -> Items:
     """List the items of a folder or file.
 
     Parameters
@@ -61,31 +63,37 @@ def open_items(path: Path | str, labels: Path | str | None = None) -> Items:
         Data of any kind that a file in `kinds/` reads.
     labels
         File of labels; takes the place of those that the data brings along.
+    options
+        Column of a table, length of sounds and the like.
 
     Raises
     ------
     UsageError
-        If the path does not exist, or a file is of no known kind or refused.
+        If the path does not exist, a file is of no known kind or refused, or an option does not apply to this
+        kind of data.
     NotMeasuredError
         If there is nothing in it.
     """
     from collapsecheck.datasets import kinds
 
+    options.validate()
     path = Path(path)
     shown = printable(str(path))
     if not path.exists():
         raise UsageError(f"{shown}: no such file or folder")
-    found = [kind() for kind in plugins(kinds, DataKind).values()]
-    kind = next((kind for kind in found if kind.recognises(path)), None)
-    if kind is None:
-        expected = "; ".join(kind.expects for kind in found)
+    found = {name: kind() for name, kind in plugins(kinds, DataKind).items()}
+    name = next((name for name, kind in found.items() if kind.recognises(path)), None)
+    if name is None:
+        expected = "; ".join(kind.expects for kind in found.values())
         if not path.is_dir():
             raise UsageError(f"{shown}: no data that can be read; expected: {expected}")
         if not os.access(path, os.R_OK | os.X_OK):
             raise UsageError(f"{shown}: no permission to read this folder")
         what = "no data that can be read" if any(path.iterdir()) else "the folder is empty"
         raise NotMeasuredError(f"{shown}: {what}; expected: {expected}")
-    items: Items = kind.open(path)
+    refuse_unused(options, found[name].options, name)
+    items: Items = found[name].open(path, options)
+    items.kind = name
     if labels is not None:
         from collapsecheck.datasets.labels import read_labels
 

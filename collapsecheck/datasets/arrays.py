@@ -1,9 +1,11 @@
-"""Arrays out of .npy, .npz and .pt files; nothing in a file is ever executed."""
+"""Arrays out of .npy, .npz, .pt and .safetensors files; nothing in a file is ever executed."""
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,16 @@ from collapsecheck.errors import NotMeasuredError, UsageError, printable
 
 Array = NDArray[Any] | torch.Tensor
 
-SUFFIXES = (".npy", ".npz", ".pt")
+SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 INPUT_KEYS = ("inputs", "x", "X", "data", "images", "embeddings", "arr_0")
 LABEL_KEYS = ("labels", "y", "targets")
+NPY = b"\x93NUMPY"
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
     """Return the arrays of a file by name; a bare array is called `""`, a pair is called inputs and labels.
 
-    A .npy file and a .pt file of the zip format are mapped into memory, not read.
+    A .npy file, a .safetensors file and a .pt file of the zip format are mapped into memory, not read.
 
     Raises
     ------
@@ -39,11 +42,38 @@ def read_arrays(path: Path) -> dict[str, Array]:
             raise NotMeasuredError(f"{_shown(path)}: the file is empty")
         if start.startswith(b"version https://git-lfs"):
             raise NotMeasuredError(f"{_shown(path)}: a Git LFS pointer, not the data; run `git lfs pull`")
-        return _read_torch(path) if path.suffix.lower() == ".pt" else _read_numpy(path, start)
+        match path.suffix.lower():
+            case ".pt":
+                return _read_torch(path)
+            case ".safetensors":
+                return _read_safetensors(path)
+            case _:
+                return _read_numpy(path, start)
     except OSError as error:
         raise UsageError(f"{_shown(path)}: cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
         raise NotMeasuredError(f"{_shown(path)}: does not fit into memory; save it as .npy") from error
+
+
+def parse_npy(content: bytes) -> NDArray[Any]:
+    """Return the array in the content of a .npy file; its declared size is checked before anything is allocated.
+
+    Raises
+    ------
+    ValueError
+        If the content is damaged, shorter than it declares, or holds pickled objects.
+    """
+    stream = BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read_header(stream)
+    if dtype.hasobject:
+        raise ValueError("holds pickled Python objects, which are never loaded")
+    count, start = math.prod(shape), stream.tell()
+    if min(shape, default=0) < 0 or count * dtype.itemsize > len(content) - start:
+        raise ValueError(f"declares {list(shape)} of {dtype}, which is more than the {len(content) - start} bytes held")
+    array = np.frombuffer(content, dtype=dtype, count=count, offset=start)
+    return array.reshape(shape, order="F" if fortran else "C")
 
 
 def pick(arrays: Mapping[str, Array], keys: Sequence[str]) -> Array | None:
@@ -55,11 +85,11 @@ def pick(arrays: Mapping[str, Array], keys: Sequence[str]) -> Array | None:
 
 
 def _read_numpy(path: Path, start: bytes) -> dict[str, Array]:
-    if not start.startswith((b"\x93NUMPY", b"PK\x03\x04")):
+    if not start.startswith((NPY, b"PK\x03\x04")):
         refused = "a pickle, which is never loaded" if start.startswith(b"\x80") else "not a NumPy file"
         raise UsageError(f"{_shown(path)}: {refused}; save a plain array with numpy.save")
     try:
-        if start.startswith(b"\x93NUMPY"):
+        if start.startswith(NPY):
             try:
                 return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
             except ValueError:  # an array without rows cannot be mapped; a damaged one fails here again
@@ -98,6 +128,18 @@ def _read_torch(path: Path) -> dict[str, Array]:
         f"{_shown(path)}: holds neither a tensor nor a pair nor a dict with one of {', '.join(INPUT_KEYS)}; "
         "is it a checkpoint? The model comes first, then the data"
     )
+
+
+def _read_safetensors(path: Path) -> dict[str, Array]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            known = [name for name in names if name in {*INPUT_KEYS, *LABEL_KEYS}]
+            return {name: _plain(path, file.get_tensor(name)) for name in (names if len(names) == 1 else known)}
+    except SafetensorError as error:
+        raise NotMeasuredError(f"{_shown(path)}: damaged safetensors file: {printable(str(error))}") from error
 
 
 def _plain(path: Path, tensor: torch.Tensor) -> torch.Tensor:

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from collapsecheck.datasets.kinds import Items, Rows
+from collapsecheck.datasets.kinds import Items
 from collapsecheck.datasets.loading import Loaded, Loader, unchanged
-from collapsecheck.datasets.subset import choose_items
+from collapsecheck.datasets.subset import choose_items, put_first
 from collapsecheck.datasets.transform import Preprocessing
 from collapsecheck.errors import NotMeasuredError, UsageError, printable
 
@@ -35,7 +35,7 @@ class Batch:
 
 
 class Batches:
-    """The items as batches, in ascending order; may be iterated several times.
+    """The items as batches, in ascending order but for the `first`; may be iterated several times.
 
     Parameters
     ----------
@@ -47,6 +47,8 @@ class Batches:
         Page-locked memory, where there is a GPU to copy to.
     max_samples, seed
         At most so many items, chosen at random so that each class keeps its share.
+    first
+        So many of them, a random sample of its own, come first and in no order; the others follow in ascending order.
 
     Attributes
     ----------
@@ -66,6 +68,7 @@ class Batches:
         pin_memory: bool = False,
         max_samples: int | None = None,
         seed: int = 0,
+        first: int = 0,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise UsageError("--batch-size must be at least 1")
@@ -75,7 +78,7 @@ class Batches:
             raise NotMeasuredError("the data holds no items")
         self.items = items
         self.preprocessing = preprocessing
-        self.chosen = choose_items(len(items), items.labels, max_samples, seed)
+        self.chosen = put_first(choose_items(len(items), items.labels, max_samples, seed), items.labels, first, seed)
         self.workers = _automatic_workers(items, preprocessing, len(self.chosen)) if workers is None else workers
         self.seed = seed
         self.seen = 0
@@ -152,7 +155,7 @@ class Batches:
 
 
 def _automatic_workers(items: Items, preprocessing: Preprocessing, count: int) -> int:
-    if isinstance(items, Rows) or count < FEW_ITEMS:
+    if not items.slow_to_read or count < FEW_ITEMS:
         return 0
     # Other ways to start a process must pickle the user's transform, which a file outside sys.path defies.
     if preprocessing.transform is not None and multiprocessing.get_context().get_start_method() != "fork":

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from collapsecheck.datasets.kinds import Items, Pictures, Rows
+from collapsecheck.datasets.kinds import Items, Pictures, Rows, Texts
 from collapsecheck.datasets.layouts import layout_for
 from collapsecheck.datasets.model_input import ModelInput
 from collapsecheck.datasets.pictures import GREY_MODES, Mode
@@ -36,7 +36,17 @@ def choose_preprocessing(items: Items, model: ModelInput, options: TransformOpti
         return _for_pictures(items, model, options)
     if isinstance(items, Rows):
         return _for_rows(items, model, options)
-    raise TypeError(f"{type(items).__name__} are neither pictures nor rows")
+    if isinstance(items, Texts):
+        return _for_texts(options)
+    raise TypeError(f"{type(items).__name__} are neither pictures nor rows nor texts")
+
+
+def _for_texts(options: TransformOptions) -> Preprocessing:
+    if options.transform is None:
+        raise UsageError(
+            "texts need --transform FILE_OR_MODULE:CALLABLE, which makes token ids of equal length of them"
+        )
+    return _by_transform(["texts"], options)
 
 
 def _for_pictures(items: Pictures, model: ModelInput, options: TransformOptions) -> Preprocessing:
@@ -56,19 +66,23 @@ def _for_rows(items: Rows, model: ModelInput, options: TransformOptions) -> Prep
         if options.given:
             raise UsageError("--size, --mean, --std and --input-scale do not apply to token ids")
         return Preprocessing(description="integers as token ids", given=False, token_ids=True)
+    if items.sound and model.sound_channels not in {None, 1}:
+        raise UsageError(f"the model takes {model.sound_channels} channels, sounds are mixed to one; give --transform")
+    channels = model.sound_channels if items.sound else model.channels
     pixels = items.dtype == torch.uint8 and len(items.item_shape) >= 2
-    layout = layout_for(items.item_shape, model.channels, pixels)
-    shape = layout.shape(items.item_shape, model.channels)
+    layout = layout_for(items.item_shape, channels, pixels)
+    shape = layout.shape(items.item_shape, channels)
     picture = len(shape) == 3 and shape[0] in {1, 3} and shape[0] == (model.channels or shape[0])
     if options.size is not None and not picture:
         raise UsageError(f"--size applies to images, an item of this array has the shape {list(items.item_shape)}")
     published = published_preprocessing(model.arch_name) if pixels and picture else None
-    words = ["bytes as pixels" if pixels else "values as they are in the array"]
+    values = "samples in -1..1" if items.sound else "values as they are in the array"
+    words = ["bytes as pixels" if pixels else values]
     words += [layout.value] if layout.value else []
-    chosen = _by_values(words, options, published, shape[0], layout=layout, channels=model.channels, pixels=pixels)
-    for values in (chosen.mean, chosen.std):
-        if values is not None:
-            along(values, torch.empty(1, *shape, device="meta"))  # complains before the first batch does
+    chosen = _by_values(words, options, published, shape[0], layout=layout, channels=channels, pixels=pixels)
+    for numbers in (chosen.mean, chosen.std):
+        if numbers is not None:
+            along(numbers, torch.empty(1, *shape, device="meta"))  # complains before the first batch does
     return chosen
 
 

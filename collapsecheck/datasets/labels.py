@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from collapsecheck.datasets.arrays import LABEL_KEYS, Array, pick, read_arrays
 from collapsecheck.errors import UsageError, did_you_mean, printable
 
-SUFFIXES = (".npy", ".npz", ".pt", ".txt", ".csv")
+SUFFIXES = (".npy", ".npz", ".pt", ".safetensors", ".txt", ".csv")
 HEADERS = frozenset({"name", "item", "file", "filename", "path", "image", "index"})
 
 Labels = tuple[NDArray[np.int64], tuple[str, ...]]
@@ -28,7 +28,7 @@ def read_labels(path: Path, names: Sequence[str]) -> Labels:
     Parameters
     ----------
     path
-        `.npy`, `.npz`, `.pt`: one integer (or text) for each item, in the order of the items;
+        `.npy`, `.npz`, `.pt`, `.safetensors`: one integer (or text) for each item, in the order of the items;
         `.txt`: one label a line, in the same order; `.csv`: `name,label` lines in any order, where a name is
         the item's path or, if no other item shares it, its last part.
     names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,8 +46,9 @@ class Loader(Dataset[Loaded]):
         chosen: list[int] = items.tolist()
         try:
             if isinstance(self.items, Rows) and self.preprocessing.transform is None:
-                inputs = self.preprocessing.rows(self.items.rows(chosen))
-                return Loaded(items=chosen, inputs=inputs, failures=[])
+                with suppress(UnreadableItemError):  # the good ones among them are read one by one
+                    inputs = self.preprocessing.rows(self.items.rows(chosen))
+                    return Loaded(items=chosen, inputs=inputs, failures=[])
             return self._one_by_one(chosen)
         except UsageError as error:
             return Loaded(items=[], inputs=None, failures=[], problem=str(error))

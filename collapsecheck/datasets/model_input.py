@@ -9,10 +9,12 @@ from dataclasses import dataclass
 class ModelInput:
     """What is known about the input of a model.
 
-    `channels` is the number of input channels of the first convolution (None without one), `token_ids` is
-    true where the first layer looks up embeddings, `arch_name` is the torchvision name, if it has one.
+    `channels` is the number of input channels of the first convolution over images (None without one),
+    `sound_channels` that of the first layer where it is a convolution over time, `token_ids` is true where the
+    first layer looks up embeddings, `arch_name` is the torchvision name, if it has one.
     """
 
     channels: int | None
+    sound_channels: int | None = None
     token_ids: bool
     arch_name: str | None

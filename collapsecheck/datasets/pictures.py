@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -24,8 +25,8 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;
 SIXTEEN_BIT = 65535.0
 
 
-def read_picture(path: Path) -> Image.Image:
-    """Decode one file (an animated one: its first frame).
+def read_picture(source: Path | bytes, max_pixels: int = PIXEL_LIMIT) -> Image.Image:
+    """Decode one file, or its content (an animated one: its first frame).
 
     As in torchvision's `ImageFolder`, an orientation in the EXIF data is not applied: a model was trained
     on the pixels as they are stored.
@@ -36,21 +37,22 @@ def read_picture(path: Path) -> Image.Image:
         For empty, truncated, corrupt or oversized files and for formats outside `FORMATS`.
     """
     try:
-        if path.stat().st_size == 0:
+        if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
             raise UnreadableItemError("the file is empty")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata does not matter for the pixels
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as picture:
+            with Image.open(_opened(source), formats=FORMATS) as picture:
                 width, height = picture.size
-                if width * height > PIXEL_LIMIT:
-                    raise UnreadableItemError(f"too large to be decoded safely: {width}×{height} pixels")
+                if width * height > max_pixels:
+                    raise UnreadableItemError(
+                        f"too large to be decoded safely: {width}×{height} pixels, more than --max-pixels {max_pixels}"
+                    )
                 picture.load()
                 return picture.copy()
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise UnreadableItemError(f"too large to be decoded safely: more than {PIXEL_LIMIT} pixels") from None
+    except Image.DecompressionBombError:  # PIL's own limit lies above 178 megapixels
+        raise UnreadableItemError("too large to be decoded safely: more than 178 megapixels") from None
     except UnidentifiedImageError:
-        raise UnreadableItemError(_foreign(path)) from None
+        raise UnreadableItemError(_foreign(source)) from None
     except UnreadableItemError:
         raise
     except Exception as error:  # PIL's decoders raise nearly anything on corrupt bytes
@@ -58,12 +60,12 @@ def read_picture(path: Path) -> Image.Image:
         raise UnreadableItemError(f"cannot be decoded: {printable(reason)}") from error
 
 
-def read_mode(path: Path) -> str | None:
-    """Return the mode in the header of an image file, or None when there is none to read."""
+def read_mode(source: Path | bytes) -> str | None:
+    """Return the mode in the header of an image file or of its content, or None when there is none to read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as picture:
+            with Image.open(_opened(source), formats=FORMATS) as picture:
                 return picture.mode
     except Exception:  # whatever it is, reading the item itself will report it
         return None
@@ -93,9 +95,16 @@ def convert(picture: Image.Image, mode: Mode) -> Image.Image:
         raise UnreadableItemError(f"images of mode {picture.mode} are not supported") from error
 
 
-def _foreign(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(64)
+def _opened(source: Path | bytes) -> Path | BytesIO:
+    return BytesIO(source) if isinstance(source, bytes) else source
+
+
+def _foreign(source: Path | bytes) -> str:
+    if isinstance(source, bytes):
+        start = source[:64]
+    else:
+        with source.open("rb") as file:
+            start = file.read(64)
     if start.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the image: run `git lfs pull`"
     return "not an image of a known format"

@@ -29,3 +29,12 @@ def choose_items(count: int, labels: NDArray[np.int64] | None, max_samples: int 
         level[by_class] = rank / np.repeat(sizes, sizes)
         order = order[np.argsort(level, kind="stable")]
     return np.sort(order[:max_samples]).astype(np.int64)
+
+
+def put_first(chosen: NDArray[np.int64], labels: NDArray[np.int64] | None, first: int, seed: int) -> NDArray[np.int64]:
+    """Put a random sample of so many items, in which each class keeps its share, shuffled before the others."""
+    if first < 1:
+        return chosen
+    sample = choose_items(len(chosen), None if labels is None else labels[chosen], min(first, len(chosen)), seed)
+    rest = np.setdiff1d(np.arange(len(chosen)), sample)
+    return np.concatenate([chosen[np.random.default_rng(seed).permutation(sample)], chosen[rest]])

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from collapsecheck.datasets.arrays import INPUT_KEYS, LABEL_KEYS, Array, pick, read_arrays
+from collapsecheck.datasets.arrays import INPUT_KEYS, LABEL_KEYS, SUFFIXES, Array, pick, read_arrays
 from collapsecheck.datasets.labels import encode, read_labels
 from collapsecheck.errors import NotMeasuredError, UsageError, printable
 
-SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 KEYS = ("embeddings", *INPUT_KEYS)
 
 
@@ -42,7 +41,7 @@ def read_vectors(path: Path, labels: Path | None = None) -> Vectors:
         raise UsageError(f"{shown}: no such file; expected vectors in {', '.join(SUFFIXES)}")
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{shown}: vectors are read from {', '.join(SUFFIXES)} files, not {path.suffix or 'this'}")
-    arrays = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else read_arrays(path)
+    arrays = read_arrays(path)
     found = pick(arrays, KEYS)
     if found is None:
         raise UsageError(f"{shown}: holds no array called {' or '.join(KEYS)}")
@@ -65,15 +64,3 @@ def _table(found: Array, shown: str) -> tuple[NDArray[Any], str]:
     if 0 in rows.shape:
         raise NotMeasuredError(f"{shown}: holds no embeddings (shape {list(found.shape)})")
     return rows, dtype
-
-
-def _read_safetensors(path: Path) -> dict[str, Array]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            wanted = names if len(names) == 1 else [name for name in names if name in {*KEYS, *LABEL_KEYS}]
-            return {name: file.get_tensor(name) for name in wanted}
-    except (SafetensorError, OSError) as error:
-        raise NotMeasuredError(f"{printable(str(path))}: damaged safetensors file: {printable(str(error))}") from error

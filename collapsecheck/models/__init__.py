@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from collapsecheck.checkpoints import Checkpoint, read_checkpoint
+from collapsecheck.checkpoints.state_dicts import Found, find_state_dicts, unused_entries
 from collapsecheck.datasets.model_input import ModelInput
 from collapsecheck.discovery import plugins
 from collapsecheck.errors import NotLoadableError, printable
@@ -20,8 +21,6 @@ from collapsecheck.models.architecture import Architecture, choose_architecture
 from collapsecheck.models.classifier import is_weighted_leaf
 from collapsecheck.models.readout import Readout, choose_readout
 from collapsecheck.models.sources import ModelSource
-from collapsecheck.models.state_dicts import Found, find_state_dicts, unused_entries
-from collapsecheck.models.user_code import load_callable
 from collapsecheck.models.weights import (
     Fit,
     Loading,
@@ -31,6 +30,7 @@ from collapsecheck.models.weights import (
     expected_shapes,
     load_weights,
 )
+from collapsecheck.user_code import load_callable
 
 __all__ = ["LoadedModel", "Readout", "choose_readout", "expected_input", "load_callable", "load_model"]
 
@@ -115,13 +115,21 @@ def load_model(
 def expected_input(loaded: LoadedModel) -> ModelInput:
     """Tell from the architecture and the first layers of a model what input it takes."""
     module = loaded.module
-    leaves = filter(is_weighted_leaf, module.modules())
+    first = next(filter(is_weighted_leaf, module.modules()), None)
     channels = (one.in_channels for one in module.modules() if isinstance(one, nn.Conv2d))
     return ModelInput(
         channels=next(channels, 0) or None,  # a lazy convolution does not know yet, and says 0
-        token_ids=isinstance(next(leaves, None), nn.Embedding | nn.EmbeddingBag),
+        sound_channels=_sound_channels(module, first),
+        token_ids=isinstance(first, nn.Embedding | nn.EmbeddingBag),
         arch_name=loaded.architecture.arch_name,
     )
+
+
+def _sound_channels(module: nn.Module, first: nn.Module | None) -> int | None:
+    """Return the channels of a first convolution over time, unless the model adds the channel dimension itself."""
+    if getattr(module, "main_input_name", None) == "input_values":  # models of transformers that take `[n, samples]`
+        return None
+    return first.in_channels or None if isinstance(first, nn.Conv1d) else None
 
 
 def _offered(checkpoint: Checkpoint, found: Found | None, *, trusted: bool) -> Architecture:

@@ -14,8 +14,8 @@ from torch import nn
 
 from collapsecheck.errors import UsageError, printable
 from collapsecheck.models.alignment import Shapes
-from collapsecheck.models.user_code import in_one_line, load_callable, user_code
 from collapsecheck.models.weights import expected_shapes
+from collapsecheck.user_code import in_one_line, load_callable, user_code
 
 
 class Architecture(ABC):

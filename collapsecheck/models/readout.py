@@ -13,7 +13,7 @@ from torch import nn
 from collapsecheck.errors import CollapsecheckError, NotMeasuredError, UsageError, did_you_mean, printable
 from collapsecheck.models.classifier import classifier_head
 from collapsecheck.models.reduction import Pool, reduce_to_rows, select
-from collapsecheck.models.user_code import in_one_line
+from collapsecheck.user_code import in_one_line
 
 if TYPE_CHECKING:
     from collapsecheck.models import LoadedModel
@@ -50,6 +50,21 @@ class Readout:
     def shown(self) -> str:
         """Name of the layer for people."""
         return self.layer or "output"
+
+    @property
+    def module(self) -> nn.Module:
+        """The model it reads from."""
+        return self._module
+
+    def on(self, module: nn.Module, *, layer: str | None = None, where: Literal["input", "output"] | None = None) -> Readout:
+        """The same readout on a copy of the model, or at another layer of it."""
+        return Readout(
+            module,
+            layer=self.layer if layer is None else layer,
+            where=where or self.where,
+            reason=self.reason,
+            pool=self._pool,
+        )
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[Readout]:

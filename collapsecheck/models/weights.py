@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from collapsecheck.checkpoints import StoredTensor
+from collapsecheck.checkpoints.state_dicts import Found, StateDict
 from collapsecheck.errors import NotLoadableError, printable
 from collapsecheck.models.alignment import Alignment, Shape, Shapes, align, fits, shape_of
-from collapsecheck.models.state_dicts import Found, StateDict
-from collapsecheck.models.user_code import in_one_line
+from collapsecheck.user_code import in_one_line
 
 _COUNTERS = ("num_batches_tracked",)  # only counts; absent from files of torch < 0.4.1
 _FOREIGN = ("total_ops", "total_params", "n_averaged")  # left in by profilers and by averaging

@@ -12,6 +12,7 @@ from torch import Tensor
 from collapsecheck.errors import NotMeasuredError, UsageError
 from collapsecheck.models.readout import out_of_memory
 from collapsecheck.observe.inputs import InputSummary
+from collapsecheck.observe.layers import LayerRecorder
 from collapsecheck.observe.summary import EmbeddingSummary
 from collapsecheck.statistics.spread import EPSILON
 
@@ -65,8 +66,15 @@ class Forward:
     repeated, and later batches start with the length that worked.
     """
 
-    def __init__(self, reader: EmbeddingReader, device: torch.device, precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        reader: EmbeddingReader,
+        device: torch.device,
+        precision: str = "fp32",
+        recorder: LayerRecorder | None = None,
+    ) -> None:
         self.reader = reader
+        self.recorder = recorder  # listens to what happens in depth, while there is one
         self.device = device
         self.precision = precision
         self.portion: int | None = None  # rows at a time; None: the whole batch
@@ -99,7 +107,8 @@ class Forward:
             if self.precision in AUTOCAST
             else nullcontext()
         )
-        with torch.inference_mode(), cast:
+        listening = self.recorder.attached(len(inputs)) if self.recorder is not None else nullcontext()
+        with torch.inference_mode(), cast, listening:
             return self.reader(inputs.to(self.device, non_blocking=True))
 
     def dtype_of(self, rows: Tensor) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from collapsecheck.models.readout import Readout
 from collapsecheck.models.reduction import select
-from collapsecheck.observe import Observations, observe_arrays
-from collapsecheck.observe.forward import Forward, extract
+from collapsecheck.observe import NotObservable, Observations, observe_arrays
+from collapsecheck.observe.forward import Forward, InputBatch, extract
 from collapsecheck.observe.layers import Layer, LayerRecorder, unit_axis
 
 PROBE_ITEMS = 512
@@ -76,7 +76,7 @@ class Probe:
         return replace(self, readout=self.readout.on(module))
 
     def on_items(self, other: Probe) -> Probe:
-        """This model and readout on the items of another probe."""
+        """The same model and readout on the items of another probe."""
         return replace(self, batches=other.batches)
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> Probe:
@@ -185,6 +185,51 @@ class Probe:
         return mean, (squares / count - mean.square()).clamp(min=0).sqrt()
 
 
+class ProbeTaker:
+    """Keeps the first batches of a pass as a probe, and listens to what happens in depth while they run.
+
+    The first items must be a random sample of all (`datasets.Batches(first=…)`).
+    """
+
+    def __init__(self, forward: Forward, readout: Readout, *, seed: int = 0) -> None:
+        self._forward, self._readout, self._seed = forward, readout, seed
+        self._recorder = LayerRecorder(readout.module, seed=seed)
+        self._kept: list[ProbeBatch] = []
+        self._items = self._bytes = 0
+
+    def through(self, batches: Iterable[InputBatch]) -> Iterator[InputBatch]:
+        """The same batches, of which the first are kept."""
+        for batch in batches:
+            size = _bytes_of(batch.inputs)
+            room = self._items < PROBE_ITEMS and (not self._kept or self._bytes + size <= PROBE_BYTES)
+            self._forward.recorder = self._recorder if room else None
+            if room:
+                self._kept.append(ProbeBatch(inputs=batch.inputs, indices=batch.indices, labels=batch.labels))
+                self._items += len(batch.indices)
+                self._bytes += size
+            yield batch
+        self._forward.recorder = None
+
+    def probe(self) -> Probe:
+        """What was kept."""
+        return Probe(
+            readout=self._readout,
+            batches=self._kept,
+            device=self._forward.device,
+            precision=self._forward.precision,
+            seed=self._seed,
+        )
+
+    def layers(self) -> tuple[Layer, ...]:
+        """What happened in depth."""
+        return self._recorder.layers()
+
+
+def _bytes_of(inputs: Any) -> int:
+    tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+    return sum(tensor.nbytes for tensor in tensors)
+
+
 def renewed(module: nn.Module, seed: int = 0) -> nn.Module | None:
     """A copy of one layer as its class would initialise it; None where it has no way to do that."""
     reset = getattr(module, "reset_parameters", None)
@@ -202,3 +247,11 @@ def with_bias(module: nn.Module, bias: Tensor) -> nn.Module:
     new = copy.copy(module)
     new._parameters = {**module._parameters, "bias": nn.Parameter(bias, requires_grad=False)}
     return new
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """The weight of a layer, detached."""
+    weight = module._parameters.get("weight")
+    if weight is None:
+        raise NotObservable(f"{type(module).__name__} has no weight of its own")
+    return weight.detach()

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collapsecheck.causes import Diagnosis
     from collapsecheck.checks import Finding
     from collapsecheck.gate import Gate
+    from collapsecheck.onset import Onset
     from collapsecheck.statistics.measurement import Measurement
     from collapsecheck.verdict import Verdict
 
@@ -52,6 +54,24 @@ class DataFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayerFacts:
+    """One step on the way to the embedding, measured on a sample; NaN where something is not defined.
+
+    `layer` is a key of `named_modules()`, `step` the same with the function where a forward calls one itself.
+    """
+
+    layer: str
+    step: str
+    type: str
+    depth: int
+    relative_spread: float
+    mean_cosine: float
+    effective_rank: float
+    rms: float
+    dead_fraction: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything a reader gets. Two runs on the same files differ in `run` only."""
 
@@ -64,6 +84,9 @@ class Report:
     spectrum: tuple[float, ...] = ()  # share of the variance by direction, largest first
     cosine_histogram: tuple[int, ...] = ()  # pairs per bin ...
     cosine_range: tuple[float, float] = (-1.0, 1.0)  # ... over this range
+    layers: tuple[LayerFacts, ...] = ()  # up to the embedding, in the order of execution
+    onset: Onset | None = None  # where it begins
+    diagnoses: tuple[Diagnosis, ...] = ()  # best first
     run: Mapping[str, Any] = field(default_factory=dict)
 
 

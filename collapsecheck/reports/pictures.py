@@ -31,3 +31,12 @@ def _bar(ratio: float) -> str:
     if ratio <= 0:
         return BLOCKS[0]
     return BLOCKS[max(0, min(8, DECADES + math.floor(math.log10(ratio) + 1e-9)))]
+
+
+def bar_of(value: float, measure: str, width: int) -> str:
+    """A horizontal bar on a logarithmic scale: six decades for shares, two for ranks."""
+    low, high = {"effective rank": (1.0, 100.0), "root mean square": (1e-6, 10.0)}.get(measure, (1e-6, 1.0))
+    if not math.isfinite(value) or value <= low:
+        return ""
+    share = math.log(min(value, high) / low) / math.log(high / low)
+    return "█" * max(1, round(share * width))

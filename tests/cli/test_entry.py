@@ -68,7 +68,12 @@ def test_no_command_at_all_shows_the_help_but_does_not_pass(call: Call) -> None:
     [
         (["embedings", "x"], "Did you mean 'embeddings'?"),
         (["scan"], "Missing argument 'MODEL'"),
-        (["scan", "model.pt"], "Missing argument 'DATA'"),
+        (
+            ["scan", "model.pt"],
+            "Missing argument 'DATA': a folder or a file; or give --dataset FILE_OR_MODULE:CALLABLE",
+        ),
+        (["scan", "model.pt", "x", "--dataset", "a.py:b"], "DATA and --dataset are two sources of data"),
+        (["scan", "model.pt", "x", "--sample-rate", "high"], "'--sample-rate'"),
         (["embeddings"], "Missing argument 'FILE'"),
         (["embeddings", "x.npy", "more"], "unexpected extra argument"),
         (["embeddings", "x.npy", "--fail-onn", "never"], "--fail-on"),

@@ -209,7 +209,7 @@ def test_code_in_a_pickle_is_never_executed(scan: Call, tmp_path: Path, kind: st
         torch.save({"0.weight": torch.ones(16, 8), "x": Touch(marker)}, path)
     else:
         path.write_bytes(pickle.dumps({"x": Touch(marker)}))
-    one_error(scan(model=path), 3, "model.pt: ", "re-save the weights")
+    one_error(scan(model=path), 3, "model.pt: ", "dangerous-global", "nothing was executed")
     assert not marker.exists()
 
 

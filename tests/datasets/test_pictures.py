@@ -52,6 +52,36 @@ def test_empty_truncated_corrupt_and_foreign_files(tmp_path: Path, paint: Paint)
         assert str(caught.value).isprintable()
 
 
+def test_the_limit_can_be_moved(tmp_path: Path, paint: Paint) -> None:
+    path = paint("a.png", size=(20, 10))
+    assert read_picture(path, 200).size == (20, 10)
+    with pytest.raises(UnreadableItemError, match=r"20×10 pixels, more than --max-pixels 199"):
+        read_picture(path, 199)
+    with pytest.raises(UnreadableItemError, match=r"--max-pixels 199"):
+        read_picture(path.read_bytes(), 199)
+
+
+def test_no_warning_of_large_images_is_shown(tmp_path: Path) -> None:
+    """100 megapixels lie in between where Pillow warns and where it refuses; the suite turns warnings into errors."""
+    path = png_of_size(tmp_path / "large.png", 10_000, 10_000)
+    assert read_mode(path) == "L"
+    with pytest.raises(UnreadableItemError, match="cannot be decoded"):  # it is cut off after its first bytes
+        read_picture(path, 100_000_000)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
+def test_the_content_counts_not_the_suffix(tmp_path: Path, form: str) -> None:
+    Image.new("RGB", (8, 8), (10, 200, 30)).save(tmp_path / "x.png", form)
+    for source in (tmp_path / "x.png", (tmp_path / "x.png").read_bytes()):
+        assert convert(read_picture(source), "RGB").size == (8, 8)
+
+
+def test_inks_become_colours(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (255, 0, 0, 0)).save(tmp_path / "x.jpg")
+    red, green, blue = convert(read_picture(tmp_path / "x.jpg"), "RGB").getpixel((4, 4))  # type: ignore[misc]
+    assert red < 40 and green > 150 and blue > 150  # cyan
+
+
 def test_a_file_that_has_gone_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(UnreadableItemError, match="No such file or directory"):
         read_picture(tmp_path / "gone.png")

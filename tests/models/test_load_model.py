@@ -243,7 +243,7 @@ def test_nothing_that_fits_is_refused_even_if_partial_is_allowed(save: Save, bui
 
 def test_weights_without_architecture_say_which_options_help(save: Save, net: nn.Module) -> None:
     message = refusal(save({"model": net.state_dict(), "epoch": 1}))
-    assert "holds weights but no architecture (encoder.0.weight 4×1×3×3, encoder.0.bias 4" in message
+    assert "holds weights but no architecture, and they fit none that is known (encoder.0.weight 4×1×3×3" in message
     assert "--model-def FILE:CALLABLE or --arch NAME" in message
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from collapsecheck.errors import UsageError
 from collapsecheck.models import load_callable, load_model
-from collapsecheck.models.user_code import user_code
+from collapsecheck.user_code import user_code
 
 
 @pytest.fixture

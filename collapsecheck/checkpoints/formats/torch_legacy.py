@@ -1,13 +1,12 @@
-"""What torch.save wrote before torch 1.6: several pickles in a row."""
+"""What torch.save wrote before torch 1.6: several pickles in a row, and the storages."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from collapsecheck.checkpoints.formats import CheckpointFormat, Contents
-from collapsecheck.checkpoints.weights_only import load_weights_only
-
-_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # the number 0x1950a86a20f9469cfc6c as a pickle
+from collapsecheck.checkpoints.legacy_file import is_legacy, read_legacy
+from collapsecheck.checkpoints.pickled_root import as_root
 
 
 class TorchLegacy(CheckpointFormat):
@@ -15,8 +14,9 @@ class TorchLegacy(CheckpointFormat):
 
     def recognises(self, head: bytes, path: Path) -> bool:  # noqa: ARG002
         """Begins with torch's magic number, pickled."""
-        return head.startswith(_MAGIC)
+        return is_legacy(head)
 
     def read(self, path: Path) -> Contents:
-        """Load with the weights-only unpickler; the format cannot be mapped into memory."""
-        return Contents(content=load_weights_only(path, mapped=False), files=(path,))
+        """Read the pickles without running them; the tensors stay in the file."""
+        content, notes = read_legacy(path)
+        return Contents(content=as_root(content), notes=notes, files=(path,))

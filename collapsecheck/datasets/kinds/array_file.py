@@ -4,33 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 import torch
 
-from collapsecheck.datasets.arrays import INPUT_KEYS, LABEL_KEYS, SUFFIXES, Array, pick, read_arrays
+from collapsecheck.datasets.arrays import INPUT_KEYS, LABEL_KEYS, NPY, SUFFIXES, Array, pick, read_arrays
+from collapsecheck.datasets.folders import first_bytes
 from collapsecheck.datasets.kinds import DataKind, Rows
 from collapsecheck.datasets.labels import SUFFIXES as LABEL_SUFFIXES
 from collapsecheck.datasets.labels import encode, read_labels
+from collapsecheck.datasets.open_options import NO_OPTIONS, OpenOptions
+from collapsecheck.datasets.row_names import RowNames
 from collapsecheck.errors import NotMeasuredError, UsageError, printable
 
 
 class ArrayFile(DataKind):
-    """An array in a .npy, .npz or .pt file, or a folder with `inputs.*` and, if there are any, `labels.*`."""
+    """An array in a .npy, .npz, .pt or .safetensors file, or a folder with `inputs.*` and perhaps `labels.*`."""
 
-    expects = "an array in .npy, .npz or .pt, alone or as inputs.* (and labels.*) in a folder"
+    expects = "an array in .npy, .npz, .pt or .safetensors, alone or as inputs.* (and labels.*) in a folder"
 
     def recognises(self, path: Path) -> bool:
-        """A file with an array's suffix, or a folder with such a file called inputs."""
-        return path.suffix.lower() in SUFFIXES if path.is_file() else bool(_candidates(path, "inputs", SUFFIXES))
+        """A file with an array's suffix or NumPy's magic bytes, or a folder with such a file called inputs."""
+        if path.is_file():
+            return path.suffix.lower() in SUFFIXES or first_bytes(path, len(NPY)) == NPY
+        return bool(_candidates(path, "inputs", SUFFIXES))
 
-    def open(self, path: Path) -> ArrayItems:
+    def open(self, path: Path, options: OpenOptions = NO_OPTIONS) -> ArrayItems:  # noqa: ARG002 - none applies
         """Open the array, mapped into memory where the format allows it."""
         file = path if path.is_file() else _only(path, "inputs", SUFFIXES)
         beside = None if path.is_file() else _only(path, "labels", LABEL_SUFFIXES)
         if file is None:
-            raise NotMeasuredError(f"{printable(str(path))}: holds no inputs.npy, inputs.npz or inputs.pt")
+            expected = ", ".join(f"inputs{suffix}" for suffix in SUFFIXES)
+            raise NotMeasuredError(f"{printable(str(path))}: expected one of {expected}")
         arrays = read_arrays(file)
         inputs = pick(arrays, INPUT_KEYS)
         if inputs is None:
@@ -69,24 +74,6 @@ class ArrayItems(Rows):
         elif rows.dtype.kind == "f":
             rows = rows.astype(np.float32)
         return torch.from_numpy(np.ascontiguousarray(rows))
-
-
-class RowNames(Sequence[str]):
-    """Row numbers as text, made when asked for: a million of them would take 60 MB."""
-
-    def __init__(self, count: int) -> None:
-        self._rows = range(count)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        chosen = self._rows[index]
-        return str(chosen) if isinstance(chosen, int) else [str(row) for row in chosen]
 
 
 def _take_labels(items: ArrayItems, values: Array, file: Path) -> None:

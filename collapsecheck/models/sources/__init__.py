@@ -9,8 +9,8 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from collapsecheck.checkpoints import Checkpoint
+from collapsecheck.checkpoints.state_dicts import Found
 from collapsecheck.models.architecture import Architecture
-from collapsecheck.models.state_dicts import Found
 
 
 class ModelSource(ABC):

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collapsecheck.checks import Finding
 from collapsecheck.gate import Gate
-from collapsecheck.reports import DataFacts, ModelFacts, Renderer, Report
+from collapsecheck.reports import DataFacts, LayerFacts, ModelFacts, Renderer, Report
 from collapsecheck.statistics.measurement import Measurement
 from collapsecheck.verdict import Verdict
 from collapsecheck.version import __version__
+
+if TYPE_CHECKING:
+    from collapsecheck.causes import Diagnosis
+    from collapsecheck.onset import Onset
 
 SCHEMA_VERSION = "1.0"
 DIGITS = 10  # significant; beyond those lie rounding and the order of sums
@@ -48,9 +52,9 @@ class JsonReport(Renderer):
                 for name, item in sorted(report.metrics.items())
             },
             "findings": [_finding(finding) for finding in report.findings],
-            "onset": None,
-            "layers": [],
-            "diagnoses": [],
+            "onset": _onset(report.onset),
+            "layers": [_layer(layer) for layer in report.layers],
+            "diagnoses": [_diagnosis(diagnosis) for diagnosis in report.diagnoses],
             "run": dict(report.run),
         }
         return json.dumps(plain(content), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
@@ -127,6 +131,62 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "borderline": finding.borderline,
         "layer": finding.layer,
         "evidence": dict(finding.evidence),
+    }
+
+
+def _onset(onset: Onset | None) -> dict[str, Any] | None:
+    if onset is None:
+        return None
+    return {
+        "layer": onset.layer,
+        "step": onset.step,
+        "type": onset.type,
+        "measure": onset.measure,
+        "before": onset.before,
+        "after": onset.after,
+        "first": onset.first,
+        "last": onset.last,
+    }
+
+
+def _layer(layer: LayerFacts) -> dict[str, Any]:
+    return {
+        "layer": layer.layer,
+        "step": layer.step,
+        "type": layer.type,
+        "depth": layer.depth,
+        "relative_spread": layer.relative_spread,
+        "mean_cosine": layer.mean_cosine,
+        "effective_rank": layer.effective_rank,
+        "rms": layer.rms,
+        "dead_fraction": layer.dead_fraction,
+    }
+
+
+def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
+    return {
+        "cause": diagnosis.cause,
+        "status": diagnosis.status,
+        "layer": diagnosis.layer,
+        "evidence": diagnosis.evidence,
+        "change": diagnosis.change or None,
+        "before": dict(diagnosis.before) or None,
+        "after": dict(diagnosis.after) or None,
+        "control": dict(diagnosis.control) or None,
+        "reason": diagnosis.reason,
+        "also_sufficient": diagnosis.also_sufficient,
+        "expected": diagnosis.expected,
+        "remedies": [
+            {
+                "id": remedy.id,
+                "title": remedy.title,
+                "snippet": remedy.snippet,
+                "effect": remedy.effect,
+                "reference": remedy.reference,
+                "trial": None,
+            }
+            for remedy in diagnosis.remedies
+        ],
     }
 
 

@@ -12,10 +12,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from collapsecheck.causes import Diagnosis
+from collapsecheck.causes import Status as Sure
 from collapsecheck.checks import Finding, Level, Outcome
 from collapsecheck.errors import printable
-from collapsecheck.reports import Renderer, Report
-from collapsecheck.reports.pictures import histogram, spectrum_bars
+from collapsecheck.reports import LayerFacts, Renderer, Report
+from collapsecheck.reports.pictures import bar_of, histogram, spectrum_bars
 from collapsecheck.statistics.measurement import Measurement
 from collapsecheck.verdict import Status, Verdict
 
@@ -47,9 +49,11 @@ class TextReport(Renderer):
         )
         for part in (
             headline(report.verdict),
+            Group(*why(report)),
             facts(report),
             numbers(report),
             Group(*pictures(report, console.width)),
+            Group(*depth(report, console.width)),
             Group(*findings(report)),
             footer(report),
         ):
@@ -73,6 +77,113 @@ def headline(verdict: Verdict) -> RenderableType:
         checks = ", ".join(verdict.borderline)
         text.append(f"\nClose to a threshold: {checks}. Another sample may read differently.", "yellow")
     return Group(text, "")
+
+
+SURE = {
+    Sure.CONFIRMED: ("Why, confirmed by experiment", "bold red"),
+    Sure.LIKELY: ("Why, most likely", "bold yellow"),
+    Sure.UNTESTED: ("Perhaps, not tested", "bold"),
+}
+SHOWN_REMEDIES = 2
+
+
+def why(report: Report) -> Iterator[RenderableType]:
+    """The best explanation with its experiment, and what to do; other explanations in a line each."""
+    told = [one for one in report.diagnoses if one.status in SURE]
+    if not told:
+        refuted = [one.cause for one in report.diagnoses]
+        if refuted:
+            yield Text(f"No cause could be confirmed; ruled out by experiment: {', '.join(refuted)}.", style="dim")
+            yield ""
+        return
+    first, *others = told
+    word, style = SURE[first.status]
+    yield Text.assemble(
+        (f"{word}: ", style), (first.cause, "bold"), (f", at {printable(first.layer, 80)}" * bool(first.layer))
+    )
+    yield Padding(Text(printable(first.evidence, 600) + "."), (0, 0, 0, 2))
+    if first.change:
+        yield Padding(Text(f"Tried on a copy: {printable(first.change, 300)}."), (0, 0, 0, 2))
+        yield Padding(_experiment(first), (0, 0, 0, 4))
+    if first.reason:
+        yield Padding(
+            Text(printable(first.reason, 400)[:1].upper() + printable(first.reason, 400)[1:] + "."), (0, 0, 0, 2)
+        )
+    for remedy in first.remedies[:SHOWN_REMEDIES]:
+        yield Text.assemble(("What to do: ", "bold green"), printable(remedy.title, 300))
+        if remedy.snippet:
+            yield Padding(Text(remedy.snippet, style="cyan"), (0, 0, 0, 4))
+        if remedy.effect:
+            yield Padding(Text(printable(remedy.effect, 300), style="dim"), (0, 0, 0, 2))
+    for other in others:
+        word = "also sufficient" if other.also_sufficient else other.status.value
+        at = f" at {printable(other.layer, 80)}" if other.layer else ""
+        yield Text(f"{word}: {other.cause}{at}: {printable(other.evidence, 200)}", style="dim")
+    yield ""
+
+
+NAMES = {
+    "unit_spread": "spread of directions",
+    "mean_cosine": "mean cosine",
+    "unit_effective_rank": "effective rank",
+    "norm_median": "median length",
+}
+
+
+def _experiment(diagnosis: Diagnosis) -> RenderableType:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    columns = {"before": diagnosis.before, "after": diagnosis.after, "after a sham": diagnosis.control}
+    columns = {name: values for name, values in columns.items() if values}
+    for heading in ("", *columns):
+        table.add_column(heading, no_wrap=True)
+    for name, label in NAMES.items():
+        if any(name in values for values in columns.values()):
+            cells = (shown(values[name]) if name in values else "–" for values in columns.values())
+            table.add_row(label, *cells)
+    return table
+
+
+PROFILE_LINES = 14
+
+
+def depth(report: Report, width: int) -> Iterator[RenderableType]:
+    """How the spread falls through the layers: the steps around the onset, and some of the others."""
+    if report.onset is None or not report.layers:
+        return
+    onset = report.onset
+    through = f", gradually from {printable(onset.first, 60)} to {printable(onset.last, 60)}" if onset.gradual else ""
+    yield Text.assemble(
+        ("where it begins: ", "bold"),
+        f"{printable(onset.step, 80)} ({onset.measure} {shown(onset.before, 2)} → {shown(onset.after, 2)}{through})",
+    )
+    for layer in _some(report):
+        value = {"effective rank": layer.effective_rank, "root mean square": layer.rms}.get(
+            onset.measure, layer.relative_spread
+        )
+        name = printable(f"{layer.step} {layer.type}" if layer.type not in layer.step else layer.step, 200)
+        room = min(44, width - 34)
+        mark = "▶" if layer.step == onset.step else " "
+        bar = bar_of(value, onset.measure, 16)
+        yield Text(
+            f"{mark} {name[: room - 1]:<{room}} {shown(value, 2):>8}  {bar}".rstrip(),
+            style="red" if mark == "▶" else "",
+        )
+    yield ""
+
+
+def _some(report: Report) -> list[LayerFacts]:
+    """At most so many steps: the ends, those around the onset, and others evenly."""
+    layers, onset = report.layers, report.onset
+    if len(layers) <= PROFILE_LINES:
+        return list(layers)
+    at = next((i for i, layer in enumerate(layers) if onset is not None and layer.step == onset.step), 0)
+    chosen = {0, len(layers) - 1, *range(max(at - 2, 0), min(at + 3, len(layers)))}
+    for count in range(1, len(layers)):
+        more = {round(i * (len(layers) - 1) / count) for i in range(count + 1)}
+        if len(chosen | more) > PROFILE_LINES:
+            break
+        kept = chosen | more
+    return [layers[i] for i in sorted(kept)]
 
 
 TRUST = {

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from collapsecheck.datasets import open_items
 from collapsecheck.datasets.kinds import Rows
-from collapsecheck.datasets.kinds.array_file import RowNames
+from collapsecheck.datasets.row_names import RowNames
 from collapsecheck.errors import NotMeasuredError, UsageError
 
 X = np.random.default_rng(0).normal(size=(5, 3))
@@ -89,6 +90,42 @@ def test_a_folder_with_inputs_and_labels(tmp_path: Path, suffix: str, label_suff
 def test_a_folder_without_labels(tmp_path: Path) -> None:
     write(tmp_path / "inputs.npy", X)
     assert opened(tmp_path).labels is None
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    tensors = {"inputs": torch.tensor(X).to(torch.bfloat16), "labels": torch.tensor(Y), "other": torch.zeros(2)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    items = opened(tmp_path / "x.safetensors")
+    assert items.labels is not None and items.labels.tolist() == [0, 1, 0, 1, 0]
+    assert torch.equal(items.rows([4, 0]), tensors["inputs"][[4, 0]])
+    (tmp_path / "folder").mkdir()
+    save_file({"whatever": torch.tensor(X)}, tmp_path / "folder/inputs.safetensors")
+    save_file({"labels": torch.tensor(Y)}, tmp_path / "folder/labels.safetensors")
+    items = opened(tmp_path / "folder")
+    assert items.classes == ("7", "9") and items.item_shape == (3,)
+
+
+def test_damaged_safetensors_and_those_without_inputs(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"inputs": torch.tensor(X)}, path)
+    whole = path.read_bytes()
+    for content in (
+        whole[:-1],
+        (2**60).to_bytes(8, "little") + whole[8:],
+        whole.replace(b"[0,120]", b"[0,121]"),
+        b"x" * 9,
+    ):
+        path.write_bytes(content)
+        with pytest.raises(NotMeasuredError, match="damaged safetensors"):
+            open_items(path)
+    save_file({"layer.weight": torch.zeros(2), "layer.bias": torch.zeros(2)}, path)
+    with pytest.raises(UsageError, match="holds no array called inputs"):
+        open_items(path)
+
+
+def test_a_npy_under_another_name(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    assert opened((tmp_path / "x.npy").rename(tmp_path / "x.bin")).item_shape == (3,)
 
 
 def test_two_files_for_one_thing_are_refused(tmp_path: Path) -> None:

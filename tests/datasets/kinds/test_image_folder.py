@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from collapsecheck.datasets import open_items
-from collapsecheck.datasets.kinds.image_folder import class_folders
+from collapsecheck.datasets.folders import class_folders
 
 from ..conftest import Paint
 

@@ -1,0 +1,68 @@
+"""Cause `loss-without-repulsion`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+from collapsecheck.causes import Cause, Remedy, Suspicion
+from collapsecheck.checks import Kind
+from collapsecheck.scene import Scene
+
+# Layers over which a loss of spread is gradual.
+SEVERAL = 3
+
+
+class LossWithoutRepulsion(Cause):
+    """The objective pulls embeddings together, and nothing in it pushes different items apart.
+
+    Attracting positives alone, without negatives, stop-gradient, a predictor or a variance term, is solved best by one
+    point for all (Chen & He 2021; Bardes et al. 2022). All layers take part: the spread falls gradually, and no change
+    of one of them brings it back. Only training can tell: this is never more than an untested guess here.
+    """
+
+    explains = frozenset({Kind.COMPLETE, Kind.CONE, Kind.DIMENSIONAL})
+
+    def suspect(self, scene: Scene) -> Iterator[Suspicion]:
+        """See whether the loss is gradual over several layers."""
+        onset = scene.onset
+        if onset is None or not onset.gradual:
+            return
+        names = [str(layer.site) for layer in scene.path]
+        begin, end = names.index(onset.first), names.index(onset.last)
+        weighted = {str(layer.site) for layer, _ in scene.steps(nn.Linear, nn.modules.conv._ConvNd)}
+        count = len(weighted & set(names[begin : end + 1]))
+        if count < SEVERAL:
+            return
+        yield Suspicion(
+            layer="",
+            depth=1e6,
+            evidence=f"the {onset.measure} falls gradually, over {count} layers with weights, and not at one of them",
+        )
+
+    def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
+        """Add what pushes apart."""
+        return (
+            Remedy(
+                id="variance-term",
+                title="Add a term that keeps the deviation of every dimension up (VICReg)",
+                snippet=(
+                    "deviation = torch.sqrt(embeddings.var(dim=0) + 1e-4)\n"
+                    "loss = loss + 25 * torch.relu(1 - deviation).mean()"
+                ),
+                effect="needs batches of at least 64",
+                reference="Bardes et al. 2022, arXiv:2105.04906",
+            ),
+            Remedy(
+                id="negatives",
+                title="Or a contrastive or triplet loss with different items as negatives, a new partner in each epoch",
+                snippet=(
+                    "similarity = torch.nn.functional.normalize(first, dim=1) @ (\n"
+                    "    torch.nn.functional.normalize(second, dim=1).T)\n"
+                    "loss = torch.nn.functional.cross_entropy(\n"
+                    "    similarity / 0.1, torch.arange(len(first)))"
+                ),
+                reference="Chen et al. 2020, arXiv:2002.05709",
+            ),
+        )
