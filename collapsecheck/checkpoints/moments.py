@@ -124,7 +124,7 @@ class _Sums:
         """Return 1 - β^t: by so much a running mean that began at zero is too small. 1 where it is not known."""
         if beta is None or not self._step or self._step < 0 or not 0 <= beta < 1:
             return 1.0
-        return 1 - beta**self._step
+        return 1 - math.pow(beta, self._step)
 
     def add(self, m: torch.Tensor | None, v: torch.Tensor | None, w: torch.Tensor | None) -> None:
         if m is not None:

@@ -104,7 +104,7 @@ def read_optimiser(stored: StoredOptimiser, weights: Mapping[str, Any]) -> Optim
     everyone = [one for ids in stored.ids for one in ids]
     settings = [plain({key: one for key, one in g.items() if key != "params"}) for g in stored.groups[:_MOST_GROUPS]]
     first = next(iter(stored.state.values()), {})
-    kept = tuple(str(name) for name in list(first)[:20])
+    kept = tuple(name[:80] for name in islice(first, 20) if isinstance(name, str))
     kind = kind_of(stored.path, stored.groups[0], kept)
     counted = islice(stored.state.values(), _MOST_STEPS)
     steps = [count for entry in counted if (count := number(entry.get("step"))) is not None]

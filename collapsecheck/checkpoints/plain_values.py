@@ -32,9 +32,14 @@ def number(value: Any) -> float | int | None:
     """Return a finite number, also out of a tensor with one element; None for anything else."""
     if isinstance(value, StoredTensor):
         value = one_number(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value if abs(value) < 1 << 63 else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if abs(value) < 1 << 63 else None
+    return value if isinstance(value, float) and math.isfinite(value) else None
+
+
+def key_text(key: Any) -> str:
+    """Return the key of a mapping as text, whatever it is; as it is where it is text."""
+    return key if isinstance(key, str) else str(plain(key))
 
 
 class _Plain:
@@ -81,7 +86,7 @@ class _Plain:
             if len(found) >= MOST_ENTRIES or self._left < 0:
                 found[CUT] = f"{len(value) - len(found)} more"
                 break
-            found[self._key(key)] = self.of(held, depth - 1)
+            found[_text(key_text(key))] = self.of(held, depth - 1)
         return found
 
     def _sequence(self, value: Iterable[Any], size: int, depth: int) -> Any:
@@ -94,9 +99,6 @@ class _Plain:
                 break
             found.append(self.of(held, depth - 1))
         return found
-
-    def _key(self, key: Any) -> str:
-        return _text(key) if isinstance(key, str) else str(self.of(key, 1))
 
     def _stand(self, value: Stand, depth: int) -> Any:
         """Show a namespace by its attributes, an enumeration or a path by its value, others as the call."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from collapsecheck.checkpoints.plain_values import key_text
 from collapsecheck.checkpoints.records import ModuleRecord
 from collapsecheck.checkpoints.stored import StoredTensor
 from collapsecheck.errors import NotLoadableError, UsageError, did_you_mean, printable
@@ -87,7 +88,7 @@ def find_state_dicts(content: Any, key: str | None = None) -> Found:
     if averaged:
         shown = printable(averaged[0])
         raise NotLoadableError(f"holds only moving averages of weights, at {shown}; take them with --key {shown}")
-    entries = ", ".join(printable(str(name), 40) for name in list(content)[:5]) if isinstance(content, Mapping) else ""
+    entries = ", ".join(printable(key_text(name), 40) for name in list(content)[:5]) if isinstance(content, Mapping) else ""
     raise NotLoadableError(
         f"holds no weights (entries: {entries or 'none'}), expected a state dict or a training checkpoint; "
         "re-save with torch.save(model.state_dict(), FILE)"
@@ -100,10 +101,10 @@ def unused_entries(content: Any, used: StateDict) -> tuple[str, ...]:
         return ()
     if not used.key:
         prefixes = {name.partition(".")[0] for name in used.tensors}
-        return tuple(str(name) for name in content if name not in used.tensors and name not in prefixes)
-    within = [name for name in content if f"{used.key}.".startswith(f"{name}.")]
-    inner = max(within, key=lambda name: len(str(name)))  # beside "a.b", an "a" is another entry
-    return tuple(str(name) for name in content if name != inner)
+        return tuple(key_text(name) for name in content if name not in used.tensors and name not in prefixes)
+    within = [name for name in content if isinstance(name, str) and f"{used.key}.".startswith(f"{name}.")]
+    inner = max(within, key=len)  # beside "a.b", an "a" is another entry
+    return tuple(key_text(name) for name in content if name != inner)
 
 
 def _at(content: Any, key: str, everything: list[StateDict]) -> Found:
@@ -163,8 +164,8 @@ def _walk(content: Any, key: str, depth: int, seen: set[int]) -> Iterator[StateD
     yield from sorted(others, key=lambda one: -len(one.tensors))
     parts = {
         name: part
-        for name in below
-        if isinstance(inner[name], Mapping) and (part := _own(inner[name], name)) is not None
+        for name, value in inner.items()
+        if name in below and isinstance(value, Mapping) and (part := _own(value, name)) is not None
     }
     if len(parts) > 1:
         yield _joined(parts, key)

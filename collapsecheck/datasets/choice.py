@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -56,7 +57,8 @@ def _for_pictures(items: Pictures, model: ModelInput, options: TransformOptions)
     words = ["grey images" if mode == "L" else "RGB images"]
     if options.transform is not None:
         return _by_transform(words, options, mode=mode)
-    return _by_values(words, options, published_preprocessing(model.arch_name), 1 if mode == "L" else 3, mode=mode)
+    published = published_preprocessing(model.arch_name)
+    return _by_values(words, options, published, 1 if mode == "L" else 3, model=model, mode=mode)
 
 
 def _for_rows(items: Rows, model: ModelInput, options: TransformOptions) -> Preprocessing:
@@ -79,7 +81,12 @@ def _for_rows(items: Rows, model: ModelInput, options: TransformOptions) -> Prep
     values = "samples in -1..1" if items.sound else "values as they are in the array"
     words = ["bytes as pixels" if pixels else values]
     words += [layout.value] if layout.value else []
-    chosen = _by_values(words, options, published, shape[0], layout=layout, channels=channels, pixels=pixels)
+    fitting = model if picture else replace(model, size=None, byte_pixels=False)
+    if fitting.size == tuple(shape[1:]):
+        fitting = replace(fitting, size=None)
+    chosen = _by_values(
+        words, options, published, shape[0], model=fitting, layout=layout, channels=channels, pixels=pixels
+    )
     for numbers in (chosen.mean, chosen.std):
         if numbers is not None:
             along(numbers, torch.empty(1, *shape, device="meta"))  # complains before the first batch does
@@ -97,19 +104,29 @@ def _by_transform(words: list[str], options: TransformOptions, **fields: Any) ->
 
 
 def _by_values(
-    words: list[str], options: TransformOptions, published: Published | None, depth: int, **fields: Any
+    words: list[str],
+    options: TransformOptions,
+    published: Published | None,
+    depth: int,
+    *,
+    model: ModelInput,
+    **fields: Any,
 ) -> Preprocessing:
-    """Fill in sizes, mean and std for items of `depth` channels: the option, else what is published."""
-    if options.size is not None:
-        fields["resize"] = options.size
-        fields["crop"] = options.size if isinstance(options.size, int) else None
+    """Fill in sizes, mean and std for items of `depth` channels: the option, else what is published or needed."""
+    size = options.size
+    if size is None and published is None and model.size is not None:
+        size = model.size[0] if model.size[0] == model.size[1] else model.size
+    if size is not None:
+        fields["resize"] = size
+        fields["crop"] = size if isinstance(size, int) else None
     elif published is not None:
         fields["resize"], fields["crop"] = published.resize, published.crop
     if published is not None:
         fields["interpolation"] = published.interpolation
         fields["mean"] = _fitted(published.mean, depth)
         fields["std"] = _fitted(published.std, depth)
-    fields["input_scale"] = options.input_scale
+    bytes_needed = model.byte_pixels and fields.get("pixels", True)
+    fields["input_scale"] = 255.0 if options.input_scale is None and bytes_needed else options.input_scale
     fields |= {key: value for key in ("mean", "std") if (value := getattr(options, key)) is not None}
     if fields.get("mode") is not None:
         for key in ("mean", "std"):
@@ -117,13 +134,15 @@ def _by_values(
                 raise UsageError(f"--{key} has {len(values)} values, the images have {depth}")
     if fields.get("pixels", True):
         words = [*words, *_size_words(fields), "pixels in 0..1"]
-    elif options.size is not None:
+    elif size is not None:
         words = [*words, *_size_words(fields)]
-    words += [f"times {options.input_scale:g}"] if options.input_scale is not None else []
+    if fields["input_scale"] is not None:
+        words = [*words, f"times {fields['input_scale']:g}"]
     words += [f"minus mean {_shown(fields['mean'])}"] if fields.get("mean") else []
     words += [f"divided by std {_shown(fields['std'])}"] if fields.get("std") else []
     source = ", as torchvision publishes it with the weights" if published is not None else ""
     source += " but for the given options" if published is not None and options.given else ""
+    source += ", the size that the model takes" if size is not None and options.size is None else ""
     return Preprocessing(description=", ".join(words) + source, given=options.given, **fields)
 
 

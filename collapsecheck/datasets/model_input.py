@@ -11,10 +11,14 @@ class ModelInput:
 
     `channels` is the number of input channels of the first convolution over images (None without one),
     `sound_channels` that of the first layer where it is a convolution over time, `token_ids` is true where the
-    first layer looks up embeddings, `arch_name` is the torchvision name, if it has one.
+    first layer looks up embeddings, `arch_name` is the torchvision name, if it has one. `size` (height and width in
+    pixels) is given where the model takes images of one size only, `byte_pixels` is true where it takes them as whole
+    numbers from 0 to 255.
     """
 
     channels: int | None
     sound_channels: int | None = None
     token_ids: bool
     arch_name: str | None
+    size: tuple[int, int] | None = None
+    byte_pixels: bool = False

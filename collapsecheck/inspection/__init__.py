@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from collapsecheck.checkpoints import Checkpoint, read_checkpoint
-from collapsecheck.checkpoints.plain_values import plain
+from collapsecheck.checkpoints.plain_values import key_text, plain
 from collapsecheck.checkpoints.state_dicts import Found, find_state_dicts
 from collapsecheck.checkpoints.training_state import read_training_state
 from collapsecheck.errors import NotLoadableError
@@ -70,7 +70,7 @@ def inspect(
         sha256=checkpoint.sha256 if sha256 else None,
         notes=tuple((note.id, note.message, note.names) for note in checkpoint.notes),
         runs_code=checkpoint.runs_code,
-        metadata={str(name): plain(value) for name, value in checkpoint.metadata.items()},
+        metadata={key_text(name): plain(value) for name, value in checkpoint.metadata.items()},
         entries=describe_entries(checkpoint.content, found, chosen, training),
         weights=describe_weights(chosen, matched) if chosen is not None else None,
         no_weights=no_weights,

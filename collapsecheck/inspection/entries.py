@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collapsecheck.checkpoints.plain_values import plain
+from collapsecheck.checkpoints.plain_values import key_text, plain
 from collapsecheck.checkpoints.records import ModuleRecord, Name, Stand
 from collapsecheck.checkpoints.state_dicts import Found, StateDict
 from collapsecheck.checkpoints.stored import StoredTensor
@@ -37,16 +37,17 @@ def describe_entries(
     loose = {name: held for name, held in content.items() if isinstance(held, StoredTensor)}
     found_entries = []
     if loose:
-        use, why = _use("", loose, found, chosen, within)
+        use, why = _use("", found, chosen, within)
         found_entries.append(_entry("", "tensors", "", _size(loose), use, why))
-    for name, held in content.items():
-        if name in loose:
+    for given, held in content.items():
+        if given in loose:
             continue
-        use, why = _use(name, held, found, chosen, within)
+        name = key_text(given)
+        use, why = _use(name, found, chosen, within)
         if use is Use.IGNORED and traces_of_training(name, held, training):
             use, why = Use.TRAINING_STATE, ""
-        kind, shown = _kind(str(name), held, training, is_weights=use in (Use.CHOSEN, Use.OTHER_WEIGHTS, Use.MOVING_AVERAGE))
-        found_entries.append(_entry(str(name), kind, shown, _size(held), use, why))
+        kind, shown = _kind(name, held, training, is_weights=use in (Use.CHOSEN, Use.OTHER_WEIGHTS, Use.MOVING_AVERAGE))
+        found_entries.append(_entry(name, kind, shown, _size(held), use, why))
     return tuple(found_entries)
 
 
@@ -56,22 +57,22 @@ def _entry(key: str, kind: str, shown: str, size: _Size, use: Use, why: str) -> 
     )
 
 
-def _roots_of(content: Mapping[Any, Any], chosen: StateDict | None) -> frozenset[Any]:
+def _roots_of(content: Mapping[Any, Any], chosen: StateDict | None) -> frozenset[str]:
     """Return the entries in which the chosen weights lie."""
     if chosen is None:
         return frozenset()
     if chosen.key:
-        around = [name for name in content if f"{chosen.key}.".startswith(f"{name}.")]
-        return frozenset([max(around, key=lambda name: len(str(name)))] if around else [])
+        around = [name for name in content if isinstance(name, str) and f"{chosen.key}.".startswith(f"{name}.")]
+        return frozenset([max(around, key=len)] if around else [])
     heads = {name.partition(".")[0] for name in chosen.tensors}
-    return frozenset(name for name in content if name in chosen.tensors or name in heads) | {""}
+    return frozenset(name for name in content if isinstance(name, str) and (name in chosen.tensors or name in heads)) | {""}
 
 
 def _use(
-    name: Any, held: Any, found: Found | None, chosen: StateDict | None, within: frozenset[Any]
+    name: str, found: Found | None, chosen: StateDict | None, within: frozenset[str]
 ) -> tuple[Use, str]:
     if name in within:
-        inner = chosen.key if chosen is not None and chosen.key != str(name) else ""
+        inner = chosen.key if chosen is not None and chosen.key != name else ""
         return Use.CHOSEN, f"at {inner}" if inner else ""
     if found is None:
         return Use.IGNORED, ""
@@ -106,7 +107,8 @@ def _kind(name: str, held: Any, training: TrainingState, *, is_weights: bool) ->
 
 def _size(held: Any) -> _Size:
     """Count the tensors below, those that lie in the same place once."""
-    size, places = _Size(), set()
+    size = _Size()
+    places: set[Any] = set()
     for tensor in _tensors(held):
         place = place_of(tensor)
         if place in places:
@@ -127,7 +129,8 @@ def place_of(tensor: StoredTensor) -> Any:
 
 
 def _tensors(held: Any) -> Iterator[StoredTensor]:
-    waiting, seen = [held], set()
+    waiting = [held]
+    seen: set[int] = set()
     while waiting and len(seen) < _MOST_VISITED:
         one = waiting.pop()
         if isinstance(one, StoredTensor):

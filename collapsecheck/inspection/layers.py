@@ -31,7 +31,10 @@ def describe_weights(chosen: StateDict, matched: Matched | None) -> Weights:
 
 
 def describe_layers(chosen: StateDict, matched: Matched | None) -> tuple[Layer, ...]:
-    """Group the chosen weights by what comes before the last dot of their names, in the order of the file."""
+    """Group the chosen weights by what comes before the last dot of their names.
+
+    They are in the order of the model where it is known (safetensors sorts by name), else in that of the file.
+    """
     groups: dict[str, dict[str, StoredTensor]] = {}
     held = _stored(chosen)
     once = _once(held)
@@ -39,7 +42,7 @@ def describe_layers(chosen: StateDict, matched: Matched | None) -> tuple[Layer, 
         layer, _, last = name.rpartition(".")
         groups.setdefault(layer, {})[last] = one
     kinds = _kinds(chosen, matched)
-    return tuple(
+    described = [
         Layer(
             name=layer,
             kind=kinds.get(layer),
@@ -52,7 +55,11 @@ def describe_layers(chosen: StateDict, matched: Matched | None) -> tuple[Layer, 
             bytes=sum(one.nbytes for one in tensors.values()),
         )
         for layer, tensors in groups.items()
-    )
+    ]
+    ranks = {name: rank for rank, name in enumerate(matched.kinds)} if matched is not None else {}
+    given = {name.rpartition(".")[0]: new.rpartition(".")[0] for name, new in (matched.names if matched else {}).items()}
+    described.sort(key=lambda layer: ranks.get(given.get(layer.name, ""), len(ranks)))
+    return tuple(described)
 
 
 def _stored(chosen: StateDict) -> dict[str, StoredTensor]:

@@ -114,6 +114,8 @@ def load_model(
 
 def expected_input(loaded: LoadedModel) -> ModelInput:
     """Tell from the architecture and the first layers of a model what input it takes."""
+    if loaded.architecture.takes is not None:
+        return loaded.architecture.takes
     module = loaded.module
     first = next(filter(is_weighted_leaf, module.modules()), None)
     channels = (one.in_channels for one in module.modules() if isinstance(one, nn.Conv2d))
@@ -149,7 +151,8 @@ def _offered(checkpoint: Checkpoint, found: Found | None, *, trusted: bool) -> A
 def _whole(checkpoint: Checkpoint, architecture: Architecture) -> LoadedModel:
     """Take a model that brings its weights along."""
     module = architecture.build({})
-    return LoadedModel(module=module, architecture=architecture, checkpoint=checkpoint, parameters=_parameters(module))
+    parameters = _parameters(module) if architecture.parameters is None else architecture.parameters
+    return LoadedModel(module=module, architecture=architecture, checkpoint=checkpoint, parameters=parameters)
 
 
 def _loaded(checkpoint: Checkpoint, architecture: Architecture, found: Found, allow_partial: bool) -> LoadedModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -12,10 +13,20 @@ from typing import Literal
 import torch
 from torch import nn
 
+from collapsecheck.datasets.model_input import ModelInput
 from collapsecheck.errors import UsageError, printable
 from collapsecheck.models.alignment import Shapes
 from collapsecheck.models.weights import expected_shapes
 from collapsecheck.user_code import in_one_line, load_callable, user_code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingPlace:
+    """Where the embedding of a model is: a key of `named_modules()` ("" is the model), and the reason in a few words."""
+
+    layer: str = ""
+    where: Literal["input", "output"] = "output"
+    reason: str
 
 
 class Architecture(ABC):
@@ -25,7 +36,8 @@ class Architecture(ABC):
     file gave numbers alone, with `known-classes` the names of classes that torch and torchvision ship, with `code`
     its own code ran. `reason` tells in a few words how the architecture was found, `assumed` what the weights do
     not tell and what was taken for it. Names that begin with one of `optional` may be missing in the file, those
-    with one of `ignorable` may be left over: the embedding does not need them.
+    with one of `ignorable` may be left over: the embedding does not need them. `takes` and `parameters` (their number)
+    are for modules that do not show their layers: None where the module itself tells.
     """
 
     name: str
@@ -35,6 +47,8 @@ class Architecture(ABC):
     assumed: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     ignorable: tuple[str, ...] = ()
+    takes: ModelInput | None = None
+    parameters: int | None = None
 
     @abstractmethod
     def expected(self) -> Shapes | None:
@@ -49,6 +63,10 @@ class Architecture(ABC):
 
         `complete` promises that all of its weights are about to be replaced: it need not initialise them.
         """
+
+    def embedding(self) -> EmbeddingPlace | None:
+        """Return where the embedding of the built module is, None where its layers have to tell."""
+        return None
 
 
 class UserArchitecture(Architecture):

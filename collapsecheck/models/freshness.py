@@ -164,7 +164,8 @@ def _kolmogorov(probabilities: torch.Tensor) -> float:
     scaled = (math.sqrt(n) + 0.12 + 0.11 / math.sqrt(n)) * distance
     if scaled < 0.2:
         return 1.0
-    return min(1.0, max(0.0, 2 * sum((-1) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 101))))
+    series = math.fsum((-1.0) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 101))
+    return min(1.0, max(0.0, 2 * series))
 
 
 def _strongest(tensor: torch.Tensor) -> tuple[float | None, int, int]:

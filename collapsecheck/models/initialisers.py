@@ -39,7 +39,8 @@ class Initialiser:
         """P(w <= value), in float64."""
         if self.kind == "uniform":
             return (values / (2 * self.scale) + 0.5).clamp(0, 1)
-        return 0.5 * torch.special.erfc(-values / (self.scale * math.sqrt(2)))
+        below: torch.Tensor = 0.5 * torch.special.erfc(-values / (self.scale * math.sqrt(2)))
+        return below
 
 
 def initialisers(module: nn.Module, name: str, weight: torch.Tensor) -> Iterator[Initialiser]:

@@ -180,6 +180,9 @@ def choose_readout(loaded: LoadedModel, layer: str | None = None, pool: Pool = "
             return Readout(module, reason="the model's output, chosen with --layer", pool=pool)
         hint = printable(did_you_mean(layer, [*known, "output"]))
         raise UsageError(f"--layer {printable(layer)}: the model has no such layer{hint}")
+    place = loaded.architecture.embedding()
+    if place is not None:
+        return Readout(module, layer=place.layer, where=place.where, reason=place.reason, pool=pool)
     head = classifier_head(module)
     if head is not None:
         reason = f"the input of {printable(head)}, the last layer of a torchvision classifier"

@@ -43,6 +43,7 @@ class Observations:
         with partial loading), None where no model was loaded.
     items : how many items the data holds, unreadable ones included.
     unreadable : name and reason of each item that could not be read.
+    jackknifed : whether the metrics get intervals from a jackknife, which is most of the cost of reading them.
     """
 
     embeddings: EmbeddingSummary
@@ -52,6 +53,7 @@ class Observations:
     mismatched_keys: tuple[str, ...] = ()
     items: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
+    jackknifed: bool = True
 
     def __post_init__(self) -> None:
         self.embeddings.flush()
@@ -162,7 +164,9 @@ class Observations:
         }
         if not self.rows:
             return found
-        found |= streaming_measurements(self.embeddings.raw.on_host(), self.embeddings.unit.on_host(), self.cloud)
+        found |= streaming_measurements(
+            self.embeddings.raw.on_host(), self.embeddings.unit.on_host(), self.cloud, jackknifed=self.jackknifed
+        )
         found |= self._totals()
         dimension = found["unit_participation_ratio"]
         found |= self.sample.measurements(dimension.value if dimension.known else np.nan)

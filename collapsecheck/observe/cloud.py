@@ -90,9 +90,11 @@ METRICS: dict[str, Metric] = {
 
 
 def streaming_measurements(
-    raw: BlockedMoments, unit: BlockedMoments, cloud: Cloud | None = None
+    raw: BlockedMoments, unit: BlockedMoments, cloud: Cloud | None = None, *, jackknifed: bool = True
 ) -> dict[str, Measurement]:
     """All streaming metrics with 95 % intervals: closed form for the mean cosine, block jackknife for the rest.
+
+    Without `jackknifed` only the former: the spectra of 16 left-out sets cost more than all else together.
 
     For rows wider than the blocks the jackknife runs on a count sketch, and its relative width is carried over
     to the exact value. `cloud` holds the totals of both, if they are at hand already.
@@ -101,22 +103,26 @@ def streaming_measurements(
     n, dimension = cloud.raw.n, raw.dimension
     found = _cosines(cloud.unit)
     folded = cloud if raw.whole is None else Cloud(raw.folded, unit.folded, sketched=True)
-    without = zip(raw.left_out(), unit.left_out() or [unit.total] * len(raw.blocks), strict=True)
-    left_out = [
-        Cloud(*pair, sketched=raw.whole is not None) for pair in without if pair[0].n < folded.raw.n
-    ]  # an empty block leaves nothing out
+    left_out: list[Cloud] = []
+    if jackknifed:
+        without = zip(raw.left_out(), unit.left_out() or [unit.total] * len(raw.blocks), strict=True)
+        left_out = [
+            Cloud(*pair, sketched=raw.whole is not None) for pair in without if pair[0].n < folded.raw.n
+        ]  # an empty block leaves nothing out
     sizes = [folded.raw.n - part.raw.n for part in left_out]
     for name, metric in METRICS.items():
         value = metric.of(cloud)
+        null = metric.null(n, dimension) if n > 1 else math.nan
+        known_null = null if math.isfinite(null) else None
+        if not jackknifed:
+            found[name] = Measurement(value=value, null=known_null)
+            continue
         reference = value if folded is cloud else metric.of(folded)
         half = jackknife.half_width(reference, [metric.of(part) for part in left_out], sizes)
         if folded is not cloud and reference != 0:
             half *= value / reference
-        null = metric.null(n, dimension) if n > 1 else math.nan
         found[name] = Measurement(
-            value=value,
-            interval=around(value, half, metric.low, metric.high),
-            null=null if math.isfinite(null) else None,
+            value=value, interval=around(value, half, metric.low, metric.high), null=known_null
         )
     return found
 

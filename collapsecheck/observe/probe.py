@@ -134,7 +134,7 @@ class Probe:
         self.module.to(self.device)
         embeddings, inputs = extract(Forward(self.readout, self.device, self.precision), self.batches, seed=self.seed)
         if self.turn is None:
-            return Observations(embeddings=embeddings, inputs=inputs, items=self.items)
+            return Observations(embeddings=embeddings, inputs=inputs, items=self.items, jackknifed=False)
         rows = self.embeddings
         labels = [batch.labels for batch in self.batches if batch.labels is not None]
         seen = observe_arrays(
@@ -143,7 +143,7 @@ class Probe:
             dtype=embeddings.dtype,
             seed=self.seed,
         )
-        return replace(seen, inputs=inputs)
+        return replace(seen, inputs=inputs, jackknifed=False)
 
     @cached_property
     def embeddings(self) -> NDArray[np.float64]:

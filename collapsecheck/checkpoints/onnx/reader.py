@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,13 +11,15 @@ from pathlib import Path
 
 from collapsecheck.checkpoints.onnx.recognition import GRAPH, MODEL
 from collapsecheck.checkpoints.onnx.records import Node, OnnxModel, Port
-from collapsecheck.checkpoints.onnx.tensors import TYPES, NamedTensor, read_tensor
+from collapsecheck.checkpoints.onnx.tensors import TYPES, NamedTensor, entry, read_tensor
 from collapsecheck.checkpoints.protobuf import Buffer, DamagedError, Field, Wire, fields, signed, text
 from collapsecheck.checkpoints.stored import MappedTensor, Stamp, stamp
 from collapsecheck.errors import NotLoadableError, printable
 
 _MOST_NODES = 1_000_000
 _DEEPEST = 16  # graphs within nodes within graphs
+_QUOTED = re.compile(r"'([^']*)'")
+_LONGEST_NOTE = 1 << 14
 
 
 def read_onnx(path: Path) -> OnnxModel:
@@ -119,6 +122,7 @@ class _Reader:
         words = {3: "", 4: "", 7: ""}
         numbers: dict[str, int] = {}
         tensor: NamedTensor | None = None
+        layers: tuple[str, ...] = ()
         for one in fields(self.held, at.start, at.end):
             if one.number in (1, 2):
                 (inputs if one.number == 1 else outputs).append(text(self.held, one))
@@ -129,6 +133,8 @@ class _Reader:
                 if isinstance(value, int):
                     numbers[name] = value
                 tensor = value if isinstance(value, NamedTensor) and name == "value" else tensor
+            elif one.number == 9:
+                layers = layers or self._layers(one)
         if words[4] == "Constant" and tensor is not None and outputs:
             constants[outputs[0]] = tensor
         return Node(
@@ -138,7 +144,16 @@ class _Reader:
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             numbers=numbers,
+            layers=layers,
         )
+
+    def _layers(self, at: Field) -> tuple[str, ...]:
+        """Return the layers that torch's exporter notes at a node: `['', 'layer1', 'layer1.0', 'conv2d']`."""
+        key, value = entry(self.held, at)
+        if key != "pkg.torch.onnx.name_scopes":
+            return ()
+        names = [name for name in _QUOTED.findall(value[:_LONGEST_NOTE]) if name]
+        return tuple(names[:-1])  # the last one is the function
 
     def _attribute(self, at: Field, depth: int) -> tuple[str, int | NamedTensor | None]:
         """Return name and value of an attribute, as far as it is a whole number or a tensor; check all others."""

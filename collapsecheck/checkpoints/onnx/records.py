@@ -11,7 +11,10 @@ from collapsecheck.checkpoints.onnx.tensors import NamedTensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One step: `kind` is the operator (`Conv`), `numbers` are its whole-number attributes."""
+    """One step: `kind` is the operator (`Conv`), `numbers` are its whole-number attributes.
+
+    `layers` are the names of the modules of PyTorch that it lies in, the outermost first, if the exporter noted them.
+    """
 
     kind: str
     name: str
@@ -19,6 +22,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     numbers: Mapping[str, int]
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

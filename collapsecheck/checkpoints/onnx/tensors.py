@@ -50,6 +50,11 @@ class NamedTensor:
     stored: StoredTensor | None
     file: Path | None = None  # the one beside the model that holds it
 
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
 
 def read_tensor(held: Buffer, at: Field, path: Path, *, may_be_external: bool) -> NamedTensor:
     """Return the tensor (a TensorProto) at a field of a file; checks that it has exactly the bytes it declares.
@@ -96,7 +101,7 @@ def _parsed(held: Buffer, at: Field) -> _Proto:
         elif one.number == 8:
             proto.name = text(held, one)
         elif one.number == 13:
-            key, value = _entry(held, one)
+            key, value = entry(held, one)
             if key in proto.external:
                 raise NotLoadableError("a tensor names its file twice; the file is damaged, export the model again")
             proto.external[key] = value
@@ -105,7 +110,8 @@ def _parsed(held: Buffer, at: Field) -> _Proto:
     return proto
 
 
-def _entry(held: Buffer, at: Field) -> tuple[str, str]:
+def entry(held: Buffer, at: Field) -> tuple[str, str]:
+    """Return key and value of a StringStringEntryProto."""
     found = {1: "", 2: ""}
     for one in fields(held, at.start, at.end):
         if one.number in found:

@@ -66,7 +66,8 @@ class Net(nn.Module):
 
 
 def bits(tensor: torch.Tensor) -> bytes:
-    return bytes(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()) if tensor.numel() else b""
+    flat = torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.reshape(-1))
+    return bytes(flat.view(torch.uint8).numpy())
 
 
 def same(ours: Any, theirs: torch.Tensor) -> None:

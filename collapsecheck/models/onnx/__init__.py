@@ -1,0 +1,1 @@
+"""Models of ONNX: run by onnxruntime, and seen as modules whose layers are the steps of the graph."""
