@@ -88,7 +88,9 @@ def find_state_dicts(content: Any, key: str | None = None) -> Found:
     if averaged:
         shown = printable(averaged[0])
         raise NotLoadableError(f"holds only moving averages of weights, at {shown}; take them with --key {shown}")
-    entries = ", ".join(printable(key_text(name), 40) for name in list(content)[:5]) if isinstance(content, Mapping) else ""
+    entries = (
+        ", ".join(printable(key_text(name), 40) for name in list(content)[:5]) if isinstance(content, Mapping) else ""
+    )
     raise NotLoadableError(
         f"holds no weights (entries: {entries or 'none'}), expected a state dict or a training checkpoint; "
         "re-save with torch.save(model.state_dict(), FILE)"

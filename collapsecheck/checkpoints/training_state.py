@@ -147,7 +147,9 @@ def _schedulers(top: Mapping[Any, Any]) -> tuple[Scheduler, ...]:
         kept = [number(rate) for rate in rates[:100]] if isinstance(rates, list | tuple) else []
         epoch = number(held.get("last_epoch"))
         if epoch is not None or kept:
-            found.append(Scheduler(key=key, last_epoch=epoch, last_rates=tuple(rate for rate in kept if rate is not None)))
+            found.append(
+                Scheduler(key=key, last_epoch=epoch, last_rates=tuple(rate for rate in kept if rate is not None))
+            )
     return tuple(found)
 
 

@@ -11,16 +11,23 @@ from collapsecheck.errors import UsageError, did_you_mean
 
 
 def explain(
-    check: Annotated[str | None, typer.Argument(metavar="[ID]", help="A check, such as effective-rank.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="A check or a cause, such as effective-rank or dead-relu.")
+    ] = None,
 ) -> int:
-    """What a check measures, its formula, thresholds and usual reasons; without ID, a list of the checks."""
-    known = dict(documentation("collapsecheck.checks"))
-    if check is None:
+    """What a check measures, or what a cause means and how it is confirmed; without ID, a list of both."""
+    checks = dict(documentation("collapsecheck.checks"))
+    causes = dict(documentation("collapsecheck.causes"))
+    known = checks | causes
+    if name is None:
         width = max(map(len, known))
-        for name, text in known.items():
-            typer.echo(f"{name:<{width}}  {text.splitlines()[0]}")
+        for heading, group in (("checks", checks), ("causes", causes)):
+            typer.echo(f"{heading}\n{'-' * len(heading)}")
+            for one, text in group.items():
+                typer.echo(f"{one:<{width}}  {text.splitlines()[0]}")
+            typer.echo("")
         return 0
-    if check not in known:
-        raise UsageError(f"unknown check {check!r}{did_you_mean(check, known)}")
-    typer.echo(f"{check}\n{'-' * len(check)}\n{known[check]}")
+    if name not in known:
+        raise UsageError(f"unknown check or cause {name!r}{did_you_mean(name, known)}")
+    typer.echo(f"{name}\n{'-' * len(name)}\n{known[name]}")
     return 0

@@ -65,12 +65,12 @@ def _roots_of(content: Mapping[Any, Any], chosen: StateDict | None) -> frozenset
         around = [name for name in content if isinstance(name, str) and f"{chosen.key}.".startswith(f"{name}.")]
         return frozenset([max(around, key=len)] if around else [])
     heads = {name.partition(".")[0] for name in chosen.tensors}
-    return frozenset(name for name in content if isinstance(name, str) and (name in chosen.tensors or name in heads)) | {""}
+    return frozenset(
+        name for name in content if isinstance(name, str) and (name in chosen.tensors or name in heads)
+    ) | {""}
 
 
-def _use(
-    name: str, found: Found | None, chosen: StateDict | None, within: frozenset[str]
-) -> tuple[Use, str]:
+def _use(name: str, found: Found | None, chosen: StateDict | None, within: frozenset[str]) -> tuple[Use, str]:
     if name in within:
         inner = chosen.key if chosen is not None and chosen.key != name else ""
         return Use.CHOSEN, f"at {inner}" if inner else ""

@@ -57,7 +57,9 @@ def describe_layers(chosen: StateDict, matched: Matched | None) -> tuple[Layer, 
         for layer, tensors in groups.items()
     ]
     ranks = {name: rank for rank, name in enumerate(matched.kinds)} if matched is not None else {}
-    given = {name.rpartition(".")[0]: new.rpartition(".")[0] for name, new in (matched.names if matched else {}).items()}
+    given = {
+        name.rpartition(".")[0]: new.rpartition(".")[0] for name, new in (matched.names if matched else {}).items()
+    }
     described.sort(key=lambda layer: ranks.get(given.get(layer.name, ""), len(ranks)))
     return tuple(described)
 

@@ -63,7 +63,9 @@ def match(checkpoint: Checkpoint, found: Found | None, *, arch: str | None, mode
             return Matched(facts=facts)
         return _fitted(architecture, best_fit(found.usable, expected), facts)
     except NotLoadableError as error:
-        facts = ArchitectureFacts(name=facts.name, reason=f"{reason}; {error}", asked=facts.asked, assumed=facts.assumed)
+        facts = ArchitectureFacts(
+            name=facts.name, reason=f"{reason}; {error}", asked=facts.asked, assumed=facts.assumed
+        )
         return Matched(facts=facts)
 
 

@@ -130,12 +130,14 @@ def _compared(tensor: torch.Tensor, candidates: list[Initialiser]) -> list[tuple
     largest = float(values.abs().max())
     mean = float(values.sum(dtype=torch.float64)) / n
     square = float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2 / n
+    if not math.isfinite(square) or not square:
+        return [(one, 0.0) for one in candidates]
     ordered = values[:: max(1, n // _SAMPLE)].double().sort().values
     strongest, rows, columns = _strongest(tensor)
     rounding = 1e-6 if tensor.dtype in (torch.float32, torch.float64) else _ROUNDING
     results = []
     for one in candidates:
-        if not math.isfinite(square) or (one.kind == "uniform" and largest > one.scale * (1 + rounding)):
+        if one.kind == "uniform" and largest > one.scale * (1 + rounding):
             results.append((one, 0.0))
             continue
         spread = math.sqrt((one.fourth_moment - one.second_moment**2) / n)
@@ -174,7 +176,7 @@ def _strongest(tensor: torch.Tensor) -> tuple[float | None, int, int]:
     if min(matrix.shape) < 32:
         return None, 0, 0
     part = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    part = part[: _ROWS, : _COLUMNS].double()
+    part = part[:_ROWS, :_COLUMNS].double()
     return float(torch.linalg.eigvalsh(part @ part.T)[-1]), *part.shape
 
 

@@ -75,7 +75,9 @@ def initialisers(module: nn.Module, name: str, weight: torch.Tensor) -> Iterator
     elif isinstance(module, nn.MultiheadAttention) and weight.dim() == 2:
         fan_in, fan_out = _fans(weight)
         yield Initialiser(
-            name="default of MultiheadAttention, Xavier uniform", kind="uniform", scale=math.sqrt(6 / (fan_in + fan_out))
+            name="default of MultiheadAttention, Xavier uniform",
+            kind="uniform",
+            scale=math.sqrt(6 / (fan_in + fan_out)),
         )
     elif isinstance(module, nn.Embedding | nn.EmbeddingBag):
         yield Initialiser(name="default of Embedding, normal, 1", kind="normal", scale=1.0)

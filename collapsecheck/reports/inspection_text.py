@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any
 
@@ -14,11 +14,11 @@ from rich.text import Text
 from collapsecheck.errors import printable
 from collapsecheck.reports.inspection import ArchitectureFacts, Entry, Inspection, Layer, Use
 from collapsecheck.reports.training_text import training
+from collapsecheck.reports.wording import counted, few, size_of
 
 WIDTH = 80
 _MOST_ENTRIES = 40
 _MOST_NOTES = 20
-_MOST_NAMES = 5
 _USES = {
     Use.CHOSEN: ("chosen", "bold green"),
     Use.OTHER_WEIGHTS: ("other weights", "yellow"),
@@ -56,28 +56,6 @@ def render_text(
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
 
 
-def size_of(count: int) -> str:
-    """Bytes in a unit that leaves at most four digits."""
-    if count < 1024:
-        return f"{count} B"
-    for unit in ("KiB", "MiB", "GiB"):
-        count_in_unit = count / 1024 ** (1 + ("KiB", "MiB", "GiB").index(unit))
-        if count_in_unit < 1000 or unit == "GiB":
-            return f"{count_in_unit:.1f} {unit}"
-    raise AssertionError("the last unit takes everything")
-
-
-def heading(text: str) -> Text:
-    """The line above a part."""
-    return Text(text, style="bold")
-
-
-def listed(names: Sequence[str], limit: int = _MOST_NAMES) -> str:
-    """The first names, escaped, and how many more there are."""
-    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
-    return ", ".join(printable(name, 80) for name in names[:limit]) + more
-
-
 def _file(inspection: Inspection) -> Iterator[RenderableType]:
     files = f" in {inspection.files} files" if inspection.files > 1 else ""
     text = Text(printable(inspection.path), style="bold")
@@ -88,7 +66,7 @@ def _file(inspection: Inspection) -> Iterator[RenderableType]:
     if inspection.runs_code:
         yield Text("The model itself is in it as code; a scan runs it with --trust-checkpoint only.", style="yellow")
     for identifier, message, names in inspection.notes[:_MOST_NOTES]:
-        about = f" ({listed(names)})" if names and not all(name in message for name in names[:_MOST_NAMES]) else ""
+        about = f" ({few(names)})" if names and not all(name in message for name in names[:5]) else ""
         yield Text(f"{identifier}: {printable(message, 400)}{about}", style="yellow")
     for name, value in list(inspection.metadata.items())[:_MOST_NOTES]:
         yield Text(f"{printable(name, 40)}: {printable(_inline(value), 200)}", style="dim")
@@ -104,7 +82,7 @@ def _inline(value: Any) -> str:
 
 
 def _entries(inspection: Inspection) -> Iterator[RenderableType]:
-    yield heading("What is in the file")
+    yield Text("What is in the file", style="bold")
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("entry", overflow="fold", max_width=26)
     table.add_column("what", overflow="fold")
@@ -131,7 +109,7 @@ def _what(entry: Entry) -> str:
     kind = printable(entry.kind, 80)
     shown = printable(entry.shown, 60)
     if entry.tensors:
-        numbers = f"{entry.tensors:,} tensor{'s' * (entry.tensors > 1)}, {entry.numbers:,} numbers"
+        numbers = f"{counted(entry.tensors, 'tensor')}, {counted(entry.numbers, 'number')}"
         return f"{kind}: {numbers}" if entry.kind != "tensors" else numbers
     return f"{kind} {shown}".strip()
 
@@ -140,7 +118,7 @@ def _architecture(inspection: Inspection) -> Iterator[RenderableType]:
     facts = inspection.architecture
     if facts is None:
         return
-    yield heading("Architecture")
+    yield Text("Architecture", style="bold")
     if facts.name is None:
         yield Text(f"not told: {printable(facts.reason, 600)}", style="yellow")
     else:
@@ -158,7 +136,7 @@ def _differences(facts: ArchitectureFacts) -> Iterator[RenderableType]:
         ("of another shape", facts.mismatched_keys),
     ):
         if names:
-            yield Text(f"{len(names):,} {word}: {listed(names)}", style="yellow")
+            yield Text(f"{len(names):,} {word}: {few(names)}", style="yellow")
 
 
 def _layers(inspection: Inspection, most: int | None) -> Iterator[RenderableType]:
@@ -167,7 +145,8 @@ def _layers(inspection: Inspection, most: int | None) -> Iterator[RenderableType
         return
     kinds = ", ".join(dtype if len(weights.dtypes) == 1 else f"{n} {dtype}" for dtype, n in weights.dtypes.items())
     at = f" at {printable(weights.key, 60)}" if weights.key else ""
-    yield heading(f"Layers{at}: {weights.parameters:,} parameters in {weights.tensors:,} tensors ({kinds})")
+    total = f"{counted(weights.parameters, 'parameter')} in {counted(weights.tensors, 'tensor')} ({kinds})"
+    yield Text(f"Layers{at}: {total}", style="bold")
     for prefix in weights.prefixes:
         yield Text(f"{printable(prefix, 60)} is taken off the names", style="dim")
     if weights.added_prefix:
@@ -185,7 +164,7 @@ def _layers(inspection: Inspection, most: int | None) -> Iterator[RenderableType
         yield table
     left = len(inspection.layers) - len(shown)
     if left:
-        yield Text(f"and {left:,} more layer{'s' * (left > 1)} (--layers all)", style="dim")
+        yield Text(f"and {counted(left, 'more layer')} (--layers all)", style="dim")
     yield ""
 
 

@@ -14,10 +14,10 @@ from collapsecheck.checkpoints.normalisation_statistics import RunningStatistics
 from collapsecheck.checkpoints.optimisers import Optimiser
 from collapsecheck.checkpoints.training_state import TrainingState
 from collapsecheck.errors import printable
+from collapsecheck.reports.wording import counted, few
 
 _SHOWN_SETTINGS = ("lr", "betas", "momentum", "weight_decay", "eps")
 _MOST_GROUPS = 5
-_MOST_NAMES = 5
 _MOST_SETTINGS = 30
 
 
@@ -60,8 +60,8 @@ def _rows(state: TrainingState) -> Iterator[tuple[str, str, str]]:
     if state.lightning_version:
         yield "lightning", printable(state.lightning_version), "default"
     if state.averaged:
-        names = ", ".join(printable(one, 60) for one in state.averaged[:_MOST_NAMES])
-        yield "averages", f"moving averages of weights are at {names}; they are not used without --key", "yellow"
+        places = few(state.averaged)
+        yield "averages", f"moving averages of weights are at {places}; they are not used without --key", "yellow"
     yield from _statistics(state.running_statistics)
     for name, held in state.hyper_parameters.items():
         yield printable(name, 16), _settings(held), "default"
@@ -69,12 +69,12 @@ def _rows(state: TrainingState) -> Iterator[tuple[str, str, str]]:
 
 def _optimiser(optimiser: Optimiser) -> str:
     kind = optimiser.kind or "of a kind that is not known"
-    groups = f"{optimiser.group_count:,} group{'s' * (optimiser.group_count > 1)}"
+    groups = counted(optimiser.group_count, "group")
     at = f" at {printable(optimiser.key, 60)}" if optimiser.key else ""
-    lines = [f"{printable(kind, 60)}{at}: {groups}, {optimiser.parameters:,} parameters"]
+    lines = [f"{printable(kind, 60)}{at}: {groups}, {counted(optimiser.parameters, 'parameter')}"]
     if optimiser.steps is not None:
         low, high = optimiser.steps
-        lines[0] += f", {low:,.0f} steps" if low == high else f", {low:,.0f} to {high:,.0f} steps"
+        lines[0] += f", {counted(round(high), 'step')}" if low == high else f", {low:,.0f} to {high:,.0f} steps"
     for number, group in enumerate(optimiser.groups[:_MOST_GROUPS]):
         shown = [f"{name} {_value(group.settings[name])}" for name in _SHOWN_SETTINGS if name in group.settings]
         label = f"group {number}: " if optimiser.group_count > 1 else ""
@@ -91,9 +91,7 @@ def _state_of(optimiser: Optimiser) -> Iterator[str]:
     if without == optimiser.parameters:
         yield "no parameter has state: no step was made, or the state was not saved"
         return
-    names = [optimiser.names.get(one, str(one)) for one in optimiser.without_state[:_MOST_NAMES]]
-    more = f" and {without - _MOST_NAMES:,} more" if without > _MOST_NAMES else ""
-    yield f"{without:,} never had a gradient: {', '.join(printable(name, 60) for name in names)}{more}"
+    yield f"{without:,} never had a gradient: {few([optimiser.names.get(one, one) for one in optimiser.without_state])}"
 
 
 def _statistics(layers: tuple[RunningStatistics, ...]) -> Iterator[tuple[str, str, str]]:
@@ -103,8 +101,8 @@ def _statistics(layers: tuple[RunningStatistics, ...]) -> Iterator[tuple[str, st
     seen = ""
     if counts:
         low, high = min(counts), max(counts)
-        seen = f", {low:,} batches seen" if low == high else f", {low:,} to {high:,} batches seen"
-    yield "batch norm", f"{len(layers):,} layer{'s' * (len(layers) > 1)}{seen}", "default"
+        seen = f", batches seen: {low:,}" if low == high else f", batches seen: {low:,} to {high:,}"
+    yield "batch norm", f"{counted(len(layers), 'layer')}{seen}", "default"
     never = [one.name for one in layers if one.never_updated]
     if never:
         names = ", ".join(printable(name, 60) for name in never[:_MOST_NAMES])
@@ -139,12 +137,11 @@ def _moments(optimiser: Optimiser, moments: tuple[Moments, ...], most: int | Non
         return
     zero = [one for one in moments if one.always_zero]
     broken = [one for one in moments if not one.finite]
-    yield Text(f"Moments of {kind}: the recent gradients of {len(moments):,} parameters", style="bold")
+    yield Text(f"Moments of {kind}: the recent gradients of {counted(len(moments), 'parameter')}", style="bold")
     for word, some in (("had gradients that were exactly zero, always", zero), ("hold NaN or Inf", broken)):
         if some:
-            names = ", ".join(printable(str(one.name or one.parameter), 60) for one in some[:_MOST_NAMES])
-            more = f" and {len(some) - _MOST_NAMES:,} more" if len(some) > _MOST_NAMES else ""
-            yield Text(f"{len(some):,} {word}: {names}{more}", style="yellow")
+            names = few([one.name if one.name is not None else one.parameter for one in some])
+            yield Text(f"{len(some):,} {word}: {names}", style="yellow")
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("parameter", overflow="fold", max_width=36)
     for title in ("gradient", "mean gradient", "next step / weight"):

@@ -316,12 +316,16 @@ def test_whatever_it_says_is_contained(content: dict[str, Any]) -> None:
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(["state", "param_groups", "params", "lr", "betas", "epoch", "last_epoch", "_last_lr", "scale"])
-        | st.integers(0, 3),
-        inner,
-        max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["state", "param_groups", "params", "lr", "betas", "epoch", "last_epoch", "_last_lr", "scale"]
+            )
+            | st.integers(0, 3),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=30,
 )

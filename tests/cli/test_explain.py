@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 
+from collapsecheck.diagnosis import all_causes
 from collapsecheck.examination import all_checks
 
 from .conftest import Call
@@ -12,23 +13,24 @@ from .conftest import Call
 def test_without_an_id_all_checks_are_listed(call: Call) -> None:
     found = call("explain")
     assert found.code == 0
-    lines = found.out.splitlines()
-    assert [line.split()[0] for line in lines] == list(all_checks())
-    for line, check in zip(lines, all_checks().values(), strict=True):
-        assert line.split(maxsplit=1)[1] == (check.__doc__ or "").splitlines()[0]
+    known = all_checks() | all_causes()
+    lines = [line for line in found.out.splitlines() if line.split() and line.split()[0] in known]
+    assert [line.split()[0] for line in lines] == list(known)
+    for line, each in zip(lines, known.values(), strict=True):
+        assert line.split(maxsplit=1)[1] == (each.__doc__ or "").splitlines()[0]
 
 
-@pytest.mark.parametrize("name", list(all_checks()))
-def test_a_check_is_explained_by_its_docstring(call: Call, name: str) -> None:
+@pytest.mark.parametrize("name", list(all_checks() | all_causes()))
+def test_each_is_explained_by_its_docstring(call: Call, name: str) -> None:
     found = call("explain", name)
     assert found.code == 0
-    assert found.out == f"{name}\n{'-' * len(name)}\n{inspect.getdoc(all_checks()[name])}\n"
+    assert found.out == f"{name}\n{'-' * len(name)}\n{inspect.getdoc((all_checks() | all_causes())[name])}\n"
 
 
 def test_an_unknown_check_is_a_usage_error_with_a_suggestion(call: Call) -> None:
     found = call("explain", "efective-rank")
     assert (found.code, found.out) == (2, "")
-    assert found.err == "collapsecheck: unknown check 'efective-rank'; did you mean 'effective-rank'?\n"
+    assert found.err == "collapsecheck: unknown check or cause 'efective-rank'; did you mean 'effective-rank'?\n"
 
 
 def test_an_unknown_check_unlike_any_lists_them(call: Call) -> None:

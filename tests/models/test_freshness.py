@@ -97,7 +97,8 @@ def test_constants_are_said_to_be_constants() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
-    ("kind", "rate", "steps"), [("default", 1e-3, 10), ("default", 1e-4, 10), ("normal", 1e-3, 30), ("normal", 1e-4, 100)]
+    ("kind", "rate", "steps"),
+    [("default", 1e-3, 10), ("default", 1e-4, 10), ("normal", 1e-3, 30), ("normal", 1e-4, 100)],
 )
 def test_a_few_steps_of_adam_are_seen(kind: str, rate: float, steps: int, seed: int) -> None:
     model = multilayer(kind, seed)
@@ -150,9 +151,7 @@ def test_what_no_initialiser_would_draw(change: object) -> None:
 # ---- nothing to see
 
 
-@pytest.mark.parametrize(
-    "module", [nn.Identity(), nn.Linear(2, 2), nn.LazyLinear(3), nn.Linear(64, 64, device="meta")]
-)
+@pytest.mark.parametrize("module", [nn.Identity(), nn.Linear(2, 2), nn.LazyLinear(3), nn.Linear(64, 64, device="meta")])
 def test_too_little_to_tell(module: nn.Module) -> None:
     found = measure_freshness(module)
     assert isinstance(found, Freshness)
