@@ -56,7 +56,7 @@ def main() -> None:
             found = json.loads(run.stdout)
             size = path.stat().st_size
             print(
-                f"{name:<22} {size / 2**20:7.0f} MiB   load {found['load'] / size:.3f} of it in {found['seconds']:.2f} s"
+                f"{name:<22} {size / 2**20:7.0f} MiB  load {found['load'] / size:.3f} of it in {found['seconds']:.2f} s"
                 f"   and run {found['run'] / size:.3f}"
             )
             worst = max(worst, found["load"] / size, found["run"] / size)

@@ -1,10 +1,11 @@
 """Cost of observing: the scan's model pass over a bare loop, on the same prepared batches, interleaved.
 
-    python benchmarks/overhead.py [--items 1024] [--rounds 7]
+    python benchmarks/overhead.py [--items 1024] [--rounds 7] [--depth]
 
 A torchvision resnet18 at 64×64 (d = 512) by default. The bare loop is `for batch: model(batch)` in inference
-mode. The pass of the scan adds hooks, hashes, sums over embeddings and inputs, and the reservoir. Prints the
-ratio of each pair of runs, its median, and the time of the read-out (spectra, intervals, neighbours) apart.
+mode. The pass of the scan adds hooks, hashes, sums over embeddings and inputs, and the reservoir; with `--depth` also
+what is kept of all layers for the first 512 items, which is bounded whatever the number of items. Prints the ratio of
+each pair of runs, its median, and the time of the read-out (spectra, intervals, neighbours) apart.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from collapsecheck.models.readout import Readout
 from collapsecheck.observe import Observations
 from collapsecheck.observe.forward import Forward, choose_device, extract
+from collapsecheck.observe.probe import ProbeTaker
 
 
 @dataclass
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--depth", action="store_true")
     arguments = parser.parse_args()
 
     torch.manual_seed(0)
@@ -54,20 +57,21 @@ def main() -> None:
     model = torchvision.models.get_model(arguments.arch, weights=None).eval().to(device)
     last = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
     readout = Readout(model, layer=last, where="input", reason="the input of the classifier")
+    shape = (arguments.batch, 3, arguments.size, arguments.size)
     batches = [
         Prepared(
             torch.arange(start, start + arguments.batch),
-            torch.rand(arguments.batch, 3, arguments.size, arguments.size),
+            torch.rand(shape).pin_memory() if device.type == "cuda" else torch.rand(shape),
             None,
         )
         for start in range(0, arguments.items, arguments.batch)
     ]
     bare(model, batches, device)
-    scan_pass(readout, batches, device)
+    scan_pass(readout, batches, device, arguments.depth)
     ratios, finishing = [], []
     for _ in range(arguments.rounds):
         without = bare(model, batches, device)
-        observed, finish = scan_pass(readout, batches, device)
+        observed, finish = scan_pass(readout, batches, device, arguments.depth)
         ratios.append(observed / without)
         finishing.append(finish)
         print(f"bare {without:.3f} s, scan's pass {observed:.3f} s, ratio {ratios[-1]:.3f}, read-out {finish:.3f} s")
@@ -90,10 +94,12 @@ def bare(model: nn.Module, batches: list[Prepared], device: torch.device) -> flo
     return time.perf_counter() - begin
 
 
-def scan_pass(readout: Readout, batches: list[Prepared], device: torch.device) -> tuple[float, float]:
+def scan_pass(readout: Readout, batches: list[Prepared], device: torch.device, in_depth: bool) -> tuple[float, float]:
     """Seconds of the scan's pass, and of reading all metrics out of the sums afterwards."""
     begin = time.perf_counter()
-    embeddings, inputs = extract(Forward(readout, device), batches)
+    forward = Forward(readout, device)
+    taken = ProbeTaker(forward, readout).through(batches) if in_depth else batches
+    embeddings, inputs = extract(forward, taken)
     if device.type == "cuda":
         torch.cuda.synchronize()
     middle = time.perf_counter()

@@ -21,8 +21,8 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm
 class DepthWithoutNormalisation(Cause):
     """Many layers in a row, none of which is normalised: each pushes all items a little closer together.
 
-    At torch's default initialisation a layer passes on a third of the variance and adds biases that are the same for all
-    items, so that the cosine between any two of them goes to 1 with depth (Poole et al. 2016; Schoenholz et al. 2017).
+    At torch's default initialisation a layer passes on a third of the variance and adds biases that are the same for
+    all items: the cosine between any two of them goes to 1 with depth (Poole et al. 2016; Schoenholz et al. 2017).
     The experiment standardises the units behind every layer, as BatchNorm would; the sham does so behind one of them.
     """
 

@@ -35,7 +35,7 @@ class WeightsNotLoaded(Cause):
             layer=layer,
             depth=on_path[layer] - 0.5,
             evidence=(
-                f"{len(affected)} weights that the embedding needs are missing in the file, the first {printable(first)}"
+                f"{len(affected)} weights that the embedding needs are not in the file, the first {printable(first)}"
                 + (f"; {left} others in the file found no place" if left else "")
             ),
             known=True,

@@ -17,8 +17,8 @@ _SQUASHING = {"softmax", "logsoftmax", "log_softmax", "sigmoid", "tanh", "hardta
 class WrongEmbeddingLayer(Cause):
     """The embedding is read where the model has already decided: behind a softmax or a sigmoid.
 
-    Probabilities of a sure classifier are the same corner for all items of a class, and of one sign. The experiment reads
-    the layer in front of that; the model stays as it is.
+    Probabilities of a sure classifier are the same corner for all items of a class, and of one sign. The experiment
+    reads the layer in front of that; the model stays as it is.
     """
 
     explains = frozenset({Kind.COMPLETE, Kind.CONE, Kind.CLUSTER, Kind.DIMENSIONAL})

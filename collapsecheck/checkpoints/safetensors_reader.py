@@ -63,7 +63,8 @@ def _opened(path: Path, framework: str, _: Stamp) -> Any:
     from safetensors import SafetensorError, safe_open
 
     try:
-        return safe_open(str(path), framework=framework, device="cpu").__enter__()
+        opened: Any = safe_open(str(path), framework=framework, device="cpu")
+        return opened.__enter__()
     except SafetensorError as error:
         raise NotLoadableError(
             f"truncated or damaged safetensors file ({printable(str(error))}); copy or download it again"

@@ -28,6 +28,6 @@ def explain(
             typer.echo("")
         return 0
     if name not in known:
-        raise UsageError(f"unknown check or cause {name!r}{did_you_mean(name, known)}")
+        raise UsageError(f"unknown check or cause {name!r}{did_you_mean(name, sorted(known))}")
     typer.echo(f"{name}\n{'-' * len(name)}\n{known[name]}")
     return 0

@@ -30,7 +30,7 @@ def describe_entries(
     """Describe every entry at the top; tensors that lie there are one entry, whose key is ""."""
     if isinstance(content, ModuleRecord):
         size = _size(content)
-        return (_entry("", f"module {content.path}", "", size, Use.CHOSEN, "the whole model"),)
+        return (_entry(("", f"module {content.path}", ""), size, Use.CHOSEN, "the whole model"),)
     if not isinstance(content, Mapping):
         return ()
     within = _roots_of(content, chosen)
@@ -38,7 +38,7 @@ def describe_entries(
     found_entries = []
     if loose:
         use, why = _use("", found, chosen, within)
-        found_entries.append(_entry("", "tensors", "", _size(loose), use, why))
+        found_entries.append(_entry(("", "tensors", ""), _size(loose), use, why))
     for given, held in content.items():
         if given in loose:
             continue
@@ -47,11 +47,12 @@ def describe_entries(
         if use is Use.IGNORED and traces_of_training(name, held, training):
             use, why = Use.TRAINING_STATE, ""
         kind, shown = _kind(name, held, training, is_weights=use in (Use.CHOSEN, Use.OTHER_WEIGHTS, Use.MOVING_AVERAGE))
-        found_entries.append(_entry(name, kind, shown, _size(held), use, why))
+        found_entries.append(_entry((name, kind, shown), _size(held), use, why))
     return tuple(found_entries)
 
 
-def _entry(key: str, kind: str, shown: str, size: _Size, use: Use, why: str) -> Entry:
+def _entry(what: tuple[str, str, str], size: _Size, use: Use, why: str) -> Entry:
+    key, kind, shown = what
     return Entry(
         key=key, kind=kind, shown=shown, tensors=size.tensors, numbers=size.numbers, bytes=size.bytes, use=use, why=why
     )

@@ -61,7 +61,7 @@ def match(checkpoint: Checkpoint, found: Found | None, *, arch: str | None, mode
         expected = architecture.expected()
         if expected is None or found is None:
             return Matched(facts=facts)
-        return _fitted(architecture, best_fit(found.usable, expected), facts)
+        return _fitted(architecture, best_fit(found.usable, expected, architecture.renamed), facts)
     except NotLoadableError as error:
         facts = ArchitectureFacts(
             name=facts.name, reason=f"{reason}; {error}", asked=facts.asked, assumed=facts.assumed
@@ -78,7 +78,7 @@ def _offered(checkpoint: Checkpoint, found: Found | None) -> Architecture | None
 def _fitted(architecture: Architecture, fit: Fit, facts: ArchitectureFacts) -> Matched:
     module = architecture.build(fit.shapes(), complete=True)  # its memory is never touched
     expected = expected_shapes(module)
-    fit = best_fit([fit.weights], expected)
+    fit = best_fit([fit.weights], expected, architecture.renamed)
     given = fit.shapes()
     missing = [name for name in expected if name not in given and _last(name) not in _COUNTERS]
     unexpected = [name for name in given if name not in expected and _last(name) not in _FOREIGN]

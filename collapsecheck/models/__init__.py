@@ -20,6 +20,8 @@ from collapsecheck.models import sources
 from collapsecheck.models.architecture import Architecture, choose_architecture
 from collapsecheck.models.classifier import is_weighted_leaf
 from collapsecheck.models.readout import Readout, choose_readout
+from collapsecheck.models.recognition.choice import nearest
+from collapsecheck.models.recognition.installed import installed_index
 from collapsecheck.models.sources import ModelSource
 from collapsecheck.models.weights import (
     Fit,
@@ -138,14 +140,23 @@ def _offered(checkpoint: Checkpoint, found: Found | None, *, trusted: bool) -> A
     """Ask every source, in the order of their ranks, what makes the model."""
     known = sorted(plugins(sources, ModelSource).values(), key=lambda source: source.rank)
     for source in known:
-        offer = source().offer(checkpoint, found, trusted=trusted)
+        offer: Architecture | None = source().offer(checkpoint, found, trusted=trusted)
         if offer is not None:
             return offer
     held = f" ({describe_keys(found)})" if found is not None else ""
     raise NotLoadableError(
-        f"holds weights but no architecture, and they fit none that is known{held}; say which model they belong to "
-        "with --model-def FILE:CALLABLE or --arch NAME (a torchvision model, such as resnet18)"
+        f"holds weights but no architecture, and they fit none that is known{held}{_nearest(found)}; say which model "
+        "they belong to with --model-def FILE:CALLABLE or --arch NAME (a torchvision model, such as resnet18)"
     )
+
+
+def _nearest(found: Found | None) -> str:
+    """Name the architecture that the weights are almost of; which one they are is for the user to say."""
+    index = installed_index()
+    near = nearest(found, index) if found is not None and index is not None else None
+    if near is None:
+        return ""
+    return f"; nearest is {near.name}, with {near.matched} of its {near.of} weights, but {near.differs}"
 
 
 def _whole(checkpoint: Checkpoint, architecture: Architecture) -> LoadedModel:
@@ -156,7 +167,7 @@ def _whole(checkpoint: Checkpoint, architecture: Architecture) -> LoadedModel:
 
 
 def _loaded(checkpoint: Checkpoint, architecture: Architecture, found: Found, allow_partial: bool) -> LoadedModel:
-    fit = best_fit(found.usable, architecture.expected() or {})
+    fit = best_fit(found.usable, architecture.expected() or {}, architecture.renamed)
     module, fit, loading = _built(architecture, fit, complete=True)
     if loading.missing or loading.mismatched:  # then some weights keep what they were initialised with
         module, fit, loading = _built(architecture, fit, complete=False)
@@ -181,7 +192,8 @@ def _loaded(checkpoint: Checkpoint, architecture: Architecture, found: Found, al
 
 def _built(architecture: Architecture, fit: Fit, *, complete: bool) -> tuple[nn.Module, Fit, Loading]:
     module = architecture.build(fit.shapes(), complete=complete)
-    fit = best_fit([fit.weights], expected_shapes(module))  # the build may have followed the weights
+    expected = expected_shapes(module)  # the build may have followed the weights
+    fit = best_fit([fit.weights], expected, architecture.renamed)
     return module, fit, load_weights(module, fit)
 
 

@@ -24,7 +24,8 @@ class Alignment:
     """How names of the checkpoint become names of the module.
 
     `matched` counts those whose name and shape then fit, `unexpected` those whose name the module does not
-    have. `stripped` are the prefixes taken off, `added` is the one put in front.
+    have. `stripped` are the prefixes taken off, `added` is the one put in front. `by_table` says that the modules
+    of the checkpoint are not those of the module, and the names were given one by one.
     """
 
     names: Mapping[str, str]
@@ -33,6 +34,7 @@ class Alignment:
     added: str
     matched: int
     unexpected: int
+    by_table: bool = False
 
 
 def shape_of(value: object) -> Shape:
@@ -49,24 +51,45 @@ def fits(one: Shape, other: Shape) -> bool:
     return one is None or other is None or one == other
 
 
-def align(given: Shapes, expected: Shapes) -> Alignment:
+def align(given: Shapes, expected: Shapes, renamed: Mapping[str, str] | None = None) -> Alignment:
     """Find the renaming under which most of the given names and shapes are those that the module expects.
 
     What DistributedDataParallel, torch.compile, FSDP and activation checkpointing put into names goes first.
     Then one common prefix is taken off or put in front, and only where that makes the weights fit: a
-    `backbone.` that the module has itself stays.
+    `backbone.` that the module has itself stays. `renamed` gives names of the module for names of the checkpoint,
+    where somebody knows them already; then nothing else is tried.
     """
+    if renamed and not given.keys().isdisjoint(renamed):
+        return _by_table(given, expected, renamed)
     best: Alignment | None = None
-    for clean in (_without_wrappers, _without_module_anywhere, _unchanged):
-        names = {name: clean(name) for name in given}
-        if len(set(names.values())) < len(names):
-            continue
+    for clean, names in cleanings(given):
         found = _with_prefix(names, clean, given, expected)
         if best is None or found.matched > best.matched:
             best = found
     if best is None:
         raise AssertionError("unchanged names are distinct")
     return best
+
+
+def cleanings(given: Shapes) -> Iterator[tuple[Rename, Mapping[str, str]]]:
+    """Yield ways to take wrappers out of names, the most thorough first, and what they make of the given ones."""
+    for clean in (_without_wrappers, _without_module_anywhere, _unchanged):
+        names = {name: clean(name) for name in given}
+        if len(set(names.values())) == len(names):
+            yield clean, names
+
+
+def _by_table(given: Shapes, expected: Shapes, renamed: Mapping[str, str]) -> Alignment:
+    names = {name: renamed.get(name, name) for name in given}
+    return Alignment(
+        names=names,
+        rename=lambda name: renamed.get(name, name),
+        stripped=(),
+        added="",
+        matched=sum(new in expected and fits(given[old], expected[new]) for old, new in names.items()),
+        unexpected=sum(new not in expected for new in names.values()),
+        by_table=True,
+    )
 
 
 def _with_prefix(names: Mapping[str, str], clean: Rename, given: Shapes, expected: Shapes) -> Alignment:
@@ -100,21 +123,21 @@ def _common_prefix(given: Shapes, expected: Shapes) -> tuple[str, str]:
     off: Counter[str] = Counter()
     front: Counter[str] = Counter()
     for name, shape in given.items():
-        off.update(before for before, end in _cuts(name) if end in expected and fits(shape, expected[end]))
+        off.update(before for before, end in cuts(name) if end in expected and fits(shape, expected[end]))
     for name, shape in expected.items():
-        front.update(before for before, end in _cuts(name) if end in given and fits(shape, given[end]))
+        front.update(before for before, end in cuts(name) if end in given and fits(shape, given[end]))
     as_it_is = off.pop("", 0)
     front.pop("", 0)
     votes = [(count, -len(prefix), prefix, "") for prefix, count in off.items()]
     votes += [(count, -len(prefix), "", prefix) for prefix, count in front.items()]
     if not votes:
         return "", ""
-    count, _, strip, add = max(votes)
+    count, _, strip, add = max(votes, key=lambda vote: vote[:2])  # the first of equals: the student, not its teacher
     enough = count > as_it_is and 2 * count >= min(len(given), len(expected))
     return (strip, add) if enough else ("", "")
 
 
-def _cuts(name: str) -> Iterator[tuple[str, str]]:
+def cuts(name: str) -> Iterator[tuple[str, str]]:
     """Yield ("", "a.b.c"), ("a.", "b.c"), ("a.b.", "c")."""
     start = 0
     for _ in range(_DEEPEST):

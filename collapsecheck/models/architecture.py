@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -22,7 +23,7 @@ from collapsecheck.user_code import in_one_line, load_callable, user_code
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingPlace:
-    """Where the embedding of a model is: a key of `named_modules()` ("" is the model), and the reason in a few words."""
+    """Where the embedding is: a key of `named_modules()`, "" for the model itself, and the reason in a few words."""
 
     layer: str = ""
     where: Literal["input", "output"] = "output"
@@ -36,8 +37,9 @@ class Architecture(ABC):
     file gave numbers alone, with `known-classes` the names of classes that torch and torchvision ship, with `code`
     its own code ran. `reason` tells in a few words how the architecture was found, `assumed` what the weights do
     not tell and what was taken for it. Names that begin with one of `optional` may be missing in the file, those
-    with one of `ignorable` may be left over: the embedding does not need them. `takes` and `parameters` (their number)
-    are for modules that do not show their layers: None where the module itself tells.
+    with one of `ignorable` may be left over: the embedding does not need them. `renamed` gives the module's names for
+    names of the checkpoint, where they differ by more than a prefix. `takes` and `parameters` (their number) are for
+    modules that do not show their layers: None where the module itself tells.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Architecture(ABC):
     assumed: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     ignorable: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = MappingProxyType({})
     takes: ModelInput | None = None
     parameters: int | None = None
 
@@ -113,6 +116,10 @@ def choose_architecture(model_def: str | None, arch: str | None) -> Architecture
         raise UsageError("--model-def and --arch are both given; each names the model, give one of them")
     if model_def is not None:
         return UserArchitecture(model_def)
+    if arch is not None and arch.startswith("timm:"):
+        from collapsecheck.models.timm_architecture import TimmArchitecture
+
+        return TimmArchitecture(arch.removeprefix("timm:"))
     if arch is not None:
         from collapsecheck.models.torchvision_architecture import TorchvisionArchitecture
 

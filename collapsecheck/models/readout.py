@@ -56,7 +56,9 @@ class Readout:
         """The model it reads from."""
         return self._module
 
-    def on(self, module: nn.Module, *, layer: str | None = None, where: Literal["input", "output"] | None = None) -> Readout:
+    def on(
+        self, module: nn.Module, *, layer: str | None = None, where: Literal["input", "output"] | None = None
+    ) -> Readout:
         """The same readout on a copy of the model, or at another layer of it."""
         return Readout(
             module,

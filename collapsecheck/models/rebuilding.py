@@ -76,7 +76,9 @@ class Rebuilding:
         state: dict[str, Any] = dict(vars(module))
         self._remember(record, None)
         state["_parameters"] = {key: self._parameter(value) for key, value in record.parameters.items()}
-        state["_buffers"] = {key: None if value is None else self._tensor(value) for key, value in record.buffers.items()}
+        state["_buffers"] = {
+            key: None if value is None else self._tensor(value) for key, value in record.buffers.items()
+        }
         state["_modules"] = {
             key: None if child is None else self.module(child, f"{name}.{key}" if name else key)
             for key, child in record.children.items()
@@ -88,9 +90,12 @@ class Rebuilding:
             names = state.get("_flat_weights_names")
             state["_flat_weights"] = [state["_parameters"].get(one) for one in names] if isinstance(names, list) else []
         try:
-            module.__setstate__(state)  # which knows how releases before saved this class
+            restore: Any = module.__setstate__  # which knows how releases before saved this class
+            restore(state)
         except Exception as error:  # classes compute there with what they were given
-            raise CannotRebuildError(f"the layer {_shown(name)} does not take its state: {in_one_line(error)}") from error
+            raise CannotRebuildError(
+                f"the layer {_shown(name)} does not take its state: {in_one_line(error)}"
+            ) from error
         self._remember(record, module)
         return module
 
@@ -106,7 +111,8 @@ class Rebuilding:
         try:
             state[key] = self._value(value, 0, f"{name}.{key}")
         except _UnknownError as error:
-            if key in _names_read_by(kind):
+            hashed: Any = kind
+            if key in _names_read_by(hashed):
                 raise CannotRebuildError(f"the attribute {place} holds {error}") from error
             self.left_out.append(f"{name}.{key}" if name else key)
 
@@ -147,7 +153,7 @@ class Rebuilding:
             return self._partial(stand, depth, name)
         if stand.path == "torch.device":
             return torch.device("cpu")  # where the model runs is chosen elsewhere
-        kind = known_objects().get(stand.path)
+        kind: Any = known_objects().get(stand.path)
         if kind is None or stand.arguments or not isinstance(stand.state, Mapping):
             raise _UnknownError(f"a {printable(stand.path, 80)}")
         made = kind.__new__(kind)
@@ -182,7 +188,9 @@ class Rebuilding:
         return made
 
     def _tensor(self, stored: StoredTensor) -> torch.Tensor:
-        made: torch.Tensor = self._made[id(stored)] if id(stored) in self._made else self._remember(stored, stored.tensor())
+        made: torch.Tensor = (
+            self._made[id(stored)] if id(stored) in self._made else self._remember(stored, stored.tensor())
+        )
         return made
 
     def _remember(self, source: Any, made: Any) -> Any:

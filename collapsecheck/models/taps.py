@@ -66,7 +66,8 @@ class TappedModule(nn.Module):
     Parameters
     ----------
     points : in the order of execution. A name that no module can have (an empty part, `forward`) gets underscores;
-        `path_of` tells what became of it. Points with the name of another one are left out, as are such aliases.
+        `path_of` tells what became of it. Points with the name of another one are left out, and aliases whose place is
+        taken.
     """
 
     def __init__(self, points: Iterable[Point]) -> None:
@@ -78,8 +79,7 @@ class TappedModule(nn.Module):
                 self._paths[point.name] = self._insert(point.name, _tap(point))
         for point in points:
             for alias in point.aliases:
-                if alias not in self._paths:
-                    self._insert(alias, self.get_submodule(self._paths[point.name]))
+                self._insert_alias(alias, self.get_submodule(self._paths[point.name]))
 
     def path_of(self, name: str) -> str:
         """Return the key in `named_modules()` of a point; KeyError if there is none of this name."""
@@ -115,6 +115,20 @@ class TappedModule(nn.Module):
                 last = f"{last}_{len(parent._modules)}"
         parent._modules[last] = tap
         return ".".join((*path, last))
+
+    def _insert_alias(self, name: str, tap: nn.Module) -> None:
+        """Put a module at a second place, unless that is taken, or within a tap: what has parts is no single step."""
+        *above, last = _parts(name)
+        parent: nn.Module = self
+        for part in above:
+            free = part not in parent._modules and not hasattr(parent, part)
+            if not free and type(parent._modules.get(part)) is not TapModule:
+                return
+            if free:
+                parent.add_module(part, TapModule())
+            parent = parent.get_submodule(part)
+        if last not in parent._modules and not hasattr(parent, last):
+            parent.add_module(last, tap)
 
 
 def _tap(point: Point) -> TapModule:

@@ -1,4 +1,4 @@
-"""Models of torchvision, built as the weights need them: number of classes, auxiliary heads, image size."""
+"""Models of torchvision, built as the weights need them: classes, auxiliary heads, image size, channels, no head."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import cached_property
 from math import isqrt
 from typing import Any
 
@@ -14,25 +15,44 @@ from torch import nn
 from torchvision import models
 
 from collapsecheck.errors import UsageError, did_you_mean, printable
+from collapsecheck.models.adaptation import follow_channels, take_off
 from collapsecheck.models.alignment import Shapes
-from collapsecheck.models.architecture import Architecture, reproducible
+from collapsecheck.models.architecture import Architecture, EmbeddingPlace, reproducible
+from collapsecheck.models.class_count import ClassAxis, class_axes, class_count
+from collapsecheck.models.recognition.match import Match
+from collapsecheck.models.recognition.wording import assumptions, before_the_head, reason
 from collapsecheck.models.uninitialised import uninitialised
 from collapsecheck.models.weights import expected_shapes
 
-_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-_TWO_COUNTS = (7, 11)  # any two numbers of classes that no layer has by chance
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+POSITIONS = "encoder.pos_embedding"  # of vision transformers: one row per patch
+_NOT_CLASSIFIERS = ("detection", "segmentation", "optical_flow")
 
 
 class TorchvisionArchitecture(Architecture):
-    """`--arch NAME`: never with weights of torchvision's own, so nothing is downloaded."""
+    """A model by its name in torchvision: never with weights of torchvision's own, so nothing is downloaded.
 
-    def __init__(self, arch: str) -> None:
+    Parameters
+    ----------
+    arch
+        The name, as `--arch` takes it.
+    match
+        How the weights were recognised, if they were.
+    """
+
+    def __init__(self, arch: str, match: Match | None = None) -> None:
         known = models.list_models()
         if arch not in known:
             hint = printable(did_you_mean(arch, known))
             raise UsageError(f"--arch {printable(arch)}: torchvision has no such model{hint}")
         self.arch_name = arch
         self.name = f"torchvision {arch}"
+        self._match = match
+        if match is not None:
+            self.reason = reason(match)
+            self.assumed = assumptions(match)
+            self.ignorable = (*match.foreign, *match.outside)
+            self.renamed = match.renamed
         self._builder = models.get_model_builder(arch)
         self._always: dict[str, Any] = {"weights": None}
         if "weights_backbone" in inspect.signature(self._builder).parameters:
@@ -40,58 +60,62 @@ class TorchvisionArchitecture(Architecture):
         if "googlenet" in arch or "inception" in arch:
             self._always["init_weights"] = False  # takes half a minute
 
+    @property
+    def classifies(self) -> bool:
+        """Whether it gives classes for a whole image or video, rather than for its parts."""
+        return not any(f".{kind}." in f"{self._builder.__module__}." for kind in _NOT_CLASSIFIERS)
+
     def expected(self) -> Shapes:
         """Shapes of the weights with torchvision's default options."""
-        return self._shapes()
+        return self.shapes()
 
     def build(self, given: Shapes, *, complete: bool = False) -> nn.Module:
         """Choose the options so that the weights fit, and build."""
         with uninitialised() if complete else nullcontext():
-            return self._made("cpu", self._options(given)).float().eval()
+            module = self._made("cpu", self.options(given))
+            if self.classifies:
+                with reproducible():
+                    follow_channels(module, given)
+            if self._match is not None and self._match.headless:
+                take_off(module, [self._match.headless])
+        return module.float().eval()
 
-    def _options(self, given: Shapes) -> dict[str, Any]:
+    def embedding(self) -> EmbeddingPlace | None:
+        """Return the place of a head that is not in the file: its input is what the model was trained for."""
+        return before_the_head(self._match)
+
+    def options(self, given: Shapes) -> dict[str, Any]:
+        """Return the options of the builder with which weights of these shapes fit."""
         options: dict[str, Any] = {}
-        default = self._shapes()
-        if any(name.startswith(_AUXILIARY) for name in default) and not any(
-            name.startswith(_AUXILIARY) for name in given
+        default = self.shapes()
+        if any(name.startswith(AUXILIARY) for name in default) and not any(
+            name.startswith(AUXILIARY) for name in given
         ):
             options["aux_logits"] = False
         if any(name.startswith("aux_classifier.") for name in given):
             options["aux_loss"] = True
         size = _image_size(given)
-        if size is not None and given.get("encoder.pos_embedding") != default.get("encoder.pos_embedding"):
+        if size is not None and given.get(POSITIONS) != default.get(POSITIONS):
             options["image_size"] = size
-        classes = self._classes(given)
+        classes = class_count(self.class_axes, given)
         return options if classes is None else {**options, "num_classes": classes}
 
-    def _classes(self, given: Shapes) -> int | None:
-        """Return the number of classes of the weights.
+    @cached_property
+    def class_axes(self) -> tuple[ClassAxis, ...]:
+        """Which sizes depend on the number of classes."""
+        return class_axes(lambda count: self.shapes(num_classes=count))
 
-        Two skeletons that differ in nothing but the number of classes tell which tensors depend on it, and
-        how: this holds for heads of classifiers as well as of detectors.
-        """
-        low, high = _TWO_COUNTS
-        try:
-            few, many = self._shapes(num_classes=low), self._shapes(num_classes=high)
-        except (TypeError, ValueError):
-            return None  # a model without classes
-        for name, shape in few.items():
-            other, own = many.get(name), given.get(name)
-            if not shape or not other or not own or shape == other or len(own) != len(shape):
-                continue
-            axis = next(axis for axis, size in enumerate(shape) if size != other[axis])
-            times = (other[axis] - shape[axis]) // (high - low)
-            more, rest = divmod(own[axis] - shape[axis], times)
-            if rest == 0 and low + more >= 1:
-                return low + more
-        return None
+    def shapes(self, **options: Any) -> Shapes:
+        """Shapes of the weights with these options of the builder."""
+        return expected_shapes(self.skeleton(**options))
 
-    def _shapes(self, **options: Any) -> Shapes:
+    def skeleton(self, **options: Any) -> nn.Module:
+        """Build without initialising anything, and where possible without memory."""
         with uninitialised():
             try:
-                return expected_shapes(self._made("meta", options))
+                return self._made("meta", options)
             except NotImplementedError:  # RegNets compute with numbers while they are built
-                return expected_shapes(self._made("cpu", options))
+                return self._made("cpu", options)
 
     def _made(self, device: str, options: Mapping[str, Any]) -> nn.Module:
         with warnings.catch_warnings(), reproducible(), torch.device(device):
@@ -102,7 +126,7 @@ class TorchvisionArchitecture(Architecture):
 
 def _image_size(given: Shapes) -> int | None:
     """Side of the images of a vision transformer, from its grid of patches."""
-    positions, patches = given.get("encoder.pos_embedding"), given.get("conv_proj.weight")
+    positions, patches = given.get(POSITIONS), given.get("conv_proj.weight")
     if positions is None or patches is None or len(positions) != 3 or len(patches) != 4:
         return None
     return isqrt(positions[1] - 1) * patches[-1] if positions[1] > 1 else None

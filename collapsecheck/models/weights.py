@@ -63,10 +63,15 @@ def expected_shapes(module: nn.Module) -> Shapes:
     return {name: shape_of(value) for name, value in module.state_dict().items()}
 
 
-def best_fit(usable: Sequence[StateDict], expected: Shapes) -> Fit:
+def is_counter(name: str) -> bool:
+    """Whether a name is one of those that only count, in modules or by profilers: models are alike without them."""
+    return _last(name) in (*_COUNTERS, *_FOREIGN)
+
+
+def best_fit(usable: Sequence[StateDict], expected: Shapes, renamed: Mapping[str, str] | None = None) -> Fit:
     """Choose the weights of which most fit; then those with fewest left over; then the first."""
     fitted = [
-        Fit(weights=one, alignment=align({name: shape_of(v) for name, v in one.tensors.items()}, expected))
+        Fit(weights=one, alignment=align({name: shape_of(v) for name, v in one.tensors.items()}, expected, renamed))
         for one in usable
     ]
 
@@ -176,7 +181,7 @@ def _versions(module: nn.Module, fit: Fit, all_known: bool) -> Mapping[str, Mapp
     as old ones, which lets the modules rename them.
     """
     own: Mapping[str, Mapping[str, Any]] = getattr(module.state_dict(), "_metadata", {})
-    if fit.weights.versions is None:
+    if fit.weights.versions is None or fit.alignment.by_table:
         return own if all_known else None
     rename = fit.alignment.rename
     return {rename(f"{name}." if name else "").removesuffix("."): notes for name, notes in fit.weights.versions.items()}

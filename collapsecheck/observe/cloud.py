@@ -121,9 +121,7 @@ def streaming_measurements(
         half = jackknife.half_width(reference, [metric.of(part) for part in left_out], sizes)
         if folded is not cloud and reference != 0:
             half *= value / reference
-        found[name] = Measurement(
-            value=value, interval=around(value, half, metric.low, metric.high), null=known_null
-        )
+        found[name] = Measurement(value=value, interval=around(value, half, metric.low, metric.high), null=known_null)
     return found
 
 

@@ -105,9 +105,7 @@ def _statistics(layers: tuple[RunningStatistics, ...]) -> Iterator[tuple[str, st
     yield "batch norm", f"{counted(len(layers), 'layer')}{seen}", "default"
     never = [one.name for one in layers if one.never_updated]
     if never:
-        names = ", ".join(printable(name, 60) for name in never[:_MOST_NAMES])
-        more = f" and {len(never) - _MOST_NAMES:,} more" if len(never) > _MOST_NAMES else ""
-        yield "", f"{len(never):,} never updated (mean exactly 0, variance exactly 1): {names}{more}", "yellow"
+        yield "", f"{len(never):,} never updated (mean exactly 0, variance exactly 1): {few(never)}", "yellow"
 
 
 def _settings(held: Any) -> str:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from collapsecheck.causes import Status
 from tests.causes.conftest import ITEMS, at, convolutional, digits, named, perceptron, scanned, squashed, trained
 
 LAYERS = nn.Linear | nn.Conv2d
@@ -32,7 +31,8 @@ def test_dead_relu(net: nn.Sequential) -> None:
     net.get_submodule(layer).bias.data.fill_(-50)
     scene, verdict, diagnoses = scanned(net)
     assert verdict.kind == "complete" and named(diagnoses) == "dead-relu" and diagnoses[0].layer == layer
-    assert scene.onset is not None and diagnoses[0].before["unit_spread"] < 1e-3 < 0.1 < diagnoses[0].after["unit_spread"]
+    assert scene.onset is not None
+    assert diagnoses[0].before["unit_spread"] < 1e-3 and diagnoses[0].after["unit_spread"] > 0.1
 
 
 def test_stale_batchnorm() -> None:
@@ -150,7 +150,7 @@ def test_every_remedy_is_told_and_every_snippet_runs_where_it_is_meant_to() -> N
     net[4].running_var.fill_(1e8)
     net[11].bias.data += 100
     for module in (net, nn.Sequential(*net, nn.Softmax(dim=1))):
-        scene, _, diagnoses = scanned(module)
+        _, _, diagnoses = scanned(module)
         assert diagnoses
         for diagnosis in diagnoses:
             assert diagnosis.remedies
@@ -163,5 +163,3 @@ def test_every_remedy_is_told_and_every_snippet_runs_where_it_is_meant_to() -> N
                 }  # fmt: skip
                 exec(remedy.snippet, names)
                 assert max(map(len, remedy.snippet.splitlines() or [""])) <= 76
-
-

@@ -48,7 +48,8 @@ def checkpoint(tmp_path: Path) -> Path:
     torch.save(content, tmp_path / "model.pt")
     (tmp_path / "net.py").write_text(
         "from torch import nn\ndef net():\n"
-        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 7), nn.Linear(7, 2))"
+        "    first = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten()\n"
+        "    return nn.Sequential(*first, nn.Linear(144, 7), nn.Linear(7, 2))"
     )
     return Path("model.pt")
 
@@ -124,6 +125,18 @@ def test_a_whole_module(call: Call, tmp_path: Path) -> None:
     found = call("inspect", "whole.pt")
     assert found.code == 0 and "chosen: the whole model" in found.out
     assert "Conv2d: weight 4×3×3×3, bias 4" in found.out
+
+
+def test_what_training_left_untouched(call: Call, tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
+    optimizer = torch.optim.Adam(model.parameters())
+    (model[0](torch.ones(1, 3)).sum() * 0).backward()
+    optimizer.step()
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "left.pt")
+    found = call("inspect", "left.pt", "--moments")
+    assert "1 never updated (mean exactly 0, variance exactly 1): 1" in found.out
+    assert "4 never had a gradient: 1.weight, 1.bias, 2.weight, 2.bias" in found.out
+    assert "2 had gradients that were exactly zero, always: 0.weight, 0.bias" in found.out
 
 
 # ---- the model
@@ -248,7 +261,7 @@ def test_an_optimiser_alone_has_no_weights_but_is_shown(call: Call, tmp_path: Pa
         (["model.pt", "--output", "nowhere/x.txt"], "the folder nowhere does not exist"),
     ],
 )
-def test_wrong_usage(call: Call, checkpoint: Path, arguments: list[str], message: str) -> None:  # noqa: ARG001
+def test_wrong_usage(call: Call, checkpoint: Path, arguments: list[str], message: str) -> None:
     found = call("inspect", *arguments)
     assert (found.code, found.out) == (2, "")
     assert message in found.err and found.err.count("\n") == 1

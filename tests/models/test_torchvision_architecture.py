@@ -59,10 +59,10 @@ def test_an_unknown_name(save: Save, arch: str, said: str) -> None:
 def given(arch: str, **options: Any) -> TorchvisionArchitecture:
     """An architecture, and the weights of a variant of it, which must be recovered from the shapes."""
     architecture = TorchvisionArchitecture(arch)
-    wanted = architecture._shapes(**options)
-    found = architecture._options(wanted)
+    wanted = architecture.shapes(**options)
+    found = architecture.options(wanted)
     assert {name: found.get(name) for name in options} == options
-    assert architecture._shapes(**found) == wanted
+    assert architecture.shapes(**found) == wanted
     return architecture
 
 

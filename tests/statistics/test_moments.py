@@ -104,7 +104,8 @@ def test_adding_to_a_merged_sum_leaves_its_parts_alone() -> None:
 def test_a_pivot_far_from_the_rows_is_given_up(first: np.ndarray) -> None:
     rows = np.concatenate([first, 1 + 1e-2 * gaussian(5000, 8)])
     moments = streamed(rows, [len(first)] + [8] * 625)
-    np.testing.assert_allclose(spectrum.participation_ratio(moments), slow.participation_ratio(rows), rtol=1e-11)
+    # A single row a thousand deviations away: what is left of 16 digits depends on the order of a product's sums.
+    np.testing.assert_allclose(spectrum.participation_ratio(moments), slow.participation_ratio(rows), rtol=1e-9)
     assert np.abs(moments.pivot - first[0]).max() > 1e-3
 
 

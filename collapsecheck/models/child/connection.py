@@ -1,4 +1,4 @@
-"""This side of the pipes to a child: it is started, asked, and ended when it does not answer as it should."""
+"""The parent's side of the pipes to a child: it is started, asked, and ended when it answers as it should not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from collapsecheck.models.child import start
 from collapsecheck.models.child.framing import BrokenFrameError, Frame, encoded, read_frame
 
 # What the child gets of the environment: no tokens, keys or passwords, whatever they are called.
-_KEPT = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TMP", "TEMP", "USER", "LOGNAME", "LD_LIBRARY_PATH"})
+_KEPT = frozenset(
+    {"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TMP", "TEMP", "USER", "LOGNAME", "LD_LIBRARY_PATH"}
+)
 _KEPT_BEGINNINGS = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "PYTORCH_", "HSA_", "ROCR_", "HIP_")
 _SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "KEY", "CREDENTIAL")
 _PIPE = 1 << 20  # bytes
@@ -99,11 +101,11 @@ class Connection:
         try:
             return read_frame(self._read)
         except BrokenFrameError as error:
-            raise self._broke(f"sent {error}") from error
+            raise self.broke(f"sent {error}") from error
 
     def broke(self, what: str) -> ChildGoneError:
         """End a child that answered what it must not; returns the error to raise."""
-        return self._broke(what)
+        return self._failed(f"{what} from its child process, which no model does; the child was ended")
 
     def _read(self, count: int) -> bytearray:
         held = bytearray(count)
@@ -149,9 +151,10 @@ class Connection:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         code = self._process.poll()
-        with contextlib.suppress(OSError):
-            while self._listen() and code is not None and len(self._words) < _LAST_WORDS:
-                break
+        with contextlib.suppress(OSError):  # a pipe that others still hold has no end
+            for _ in range(64):
+                if not self._listen():
+                    break
         if code is None:
             how = "closed its pipes in its child process"
         elif code < 0:
@@ -163,9 +166,6 @@ class Connection:
         words = [line for line in self._words.decode("utf-8", "replace").splitlines() if line.strip()]
         said = f"; its last words: {printable(words[-1].strip())}" if words else ""
         return self._failed(f"{how}{said}")
-
-    def _broke(self, what: str) -> ChildGoneError:
-        return self._failed(f"{what} from its child process, which no model does; the child was ended")
 
     def _failed(self, reason: str) -> ChildGoneError:
         self._gone = reason

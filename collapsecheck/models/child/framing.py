@@ -53,7 +53,8 @@ def encoded(kind: str, value: Any) -> list[memoryview]:
     declared = [[_name(one.dtype), list(one.shape)] for one in tensors]
     header = json.dumps({"kind": kind, "value": tree, "tensors": declared}).encode()
     parts = [memoryview(struct.pack("<I", len(header)) + header)]
-    parts += [memoryview(one.view(-1).view(torch.uint8).numpy()).cast("B") for one in tensors if one.numel()]
+    bytes_of: list[Any] = [one.view(-1).view(torch.uint8).numpy() for one in tensors if one.numel()]
+    parts += [memoryview(one).cast("B") for one in bytes_of]
     return parts
 
 

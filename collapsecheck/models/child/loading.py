@@ -43,7 +43,8 @@ def open_model(way: str, path: Path, key: str) -> Opened:
         if way == "torch-export":
             return _exported(path)
         if way == "torchscript":
-            return Opened(model=_ready(torch.jit.load(str(path), map_location="cpu")), batch=None, layers={})
+            load: Any = torch.jit.load  # without types in some releases of torch
+            return Opened(model=_ready(load(str(path), map_location="cpu")), batch=None, layers={})
         if way == "plain-pickle":
             with path.open("rb") as file:
                 content = pickle.load(file)  # noqa: S301 - the user asked for it, and this is the child
@@ -99,7 +100,7 @@ def _batch_sizes(program: torch.export.ExportedProgram) -> tuple[int, int | None
             shapes.append(value.shape)
     if not shapes or not shapes[0]:
         return None
-    first = shapes[0][0]
+    first: Any = shapes[0][0]  # a number, or a symbol
     if isinstance(first, int):
         return first, first
     bounds = program.range_constraints.get(first.node.expr)

@@ -27,11 +27,15 @@ _ELEMENTWISE = frozenset((
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A node that can be listened to: the point, and the values that go in ("" for none) and come out."""
+    """A node that can be listened to: the point, and the values that go in ("" for none) and come out.
+
+    `around` are the layers that end with it, the innermost first.
+    """
 
     point: Point
     given: str
     returned: str
+    around: tuple[Point, ...] = ()
 
 
 def steps_of(model: OnnxModel) -> tuple[Step, ...]:
@@ -54,9 +58,15 @@ def steps_of(model: OnnxModel) -> tuple[Step, ...]:
         found = kept[-MOST:]
     steps = []
     for index, node, returned in found:
-        names = [name for name in (*layers.get(index, ()), node.name, returned) if name]
-        point = Point(name=names[0], kind=node.kind, units=_units(node, model), aliases=tuple(names[1:]))
-        steps.append(Step(point=point, given=next((one for one in node.inputs if one in alive), ""), returned=returned))
+        inner, *outer = layers.get(index) or [""]
+        name, *aliases = (one for one in (inner, node.name, returned) if one)
+        step = Step(
+            point=Point(name=name, kind=node.kind, units=_units(node, model), aliases=tuple(aliases)),
+            given=next((one for one in node.inputs if one in alive), ""),
+            returned=returned,
+            around=tuple(Point(name=one, kind="Layer") for one in outer),
+        )
+        steps.append(step)
     return tuple(steps)
 
 

@@ -57,7 +57,7 @@ class Sessions:
         session = self._ready[more, cuda] = self._made(more, cuda)
         return session
 
-    def run(self, session: Any, feeds: Mapping[str, NDArray[Any]], wanted: Sequence[str]) -> dict[str, torch.Tensor]:
+    def run(self, session: Any, feeds: Mapping[str, NDArray[Any]], wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Compute values.
 
         Raises
@@ -74,7 +74,7 @@ class Sessions:
         for name, value in zip(wanted, found, strict=True):
             if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
                 raise NotMeasuredError(f"returned {name!r}, which is no tensor of numbers; choose another --layer")
-        return {name: torch.from_numpy(value) for name, value in zip(wanted, found, strict=True)}
+        return dict(zip(wanted, found, strict=True))
 
     def _made(self, more: frozenset[str], cuda: bool) -> Any:
         runtime = import_runtime()

@@ -1,4 +1,4 @@
-"""A module that was pickled whole, of classes that torch and torchvision ship: rebuilt by name, none of its code run."""
+"""A module that was pickled whole, of classes that torch and torchvision ship: rebuilt by name, its code never run."""
 
 from __future__ import annotations
 

@@ -42,7 +42,9 @@ class TrustedCode(ModelSource):
                 "--model-def FILE:CALLABLE takes its weights alone"
             )
         if sys.platform == "win32":
-            raise NotLoadableError("--trust-checkpoint needs Linux or macOS: its child process is limited by what they have")
+            raise NotLoadableError(
+                "--trust-checkpoint needs Linux or macOS: its child process is limited by what they have"
+            )
         if any(note.id == "native-code" for note in checkpoint.notes):
             raise NotLoadableError(
                 "the model is compiled native code (AOTInductor), which collapsecheck does not run; "
@@ -51,11 +53,13 @@ class TrustedCode(ModelSource):
         if shown is not None:
             return CodeArchitecture(checkpoint, name=shown)
         record, key = pickled[0].module, pickled[0].key
-        scripts = [part.path for _, part in record.named_modules() if part.path.startswith("__main__.")] if record else []
+        scripts = (
+            [part.path for _, part in record.named_modules() if part.path.startswith("__main__.")] if record else []
+        )
         if scripts:
             raise NotLoadableError(
-                f"the class {printable(scripts[0])} is one of the script that saved the model, which cannot be imported; "
-                "pass that script with --model-def FILE:CALLABLE (the weights are then taken from this file)"
+                f"the class {printable(scripts[0])} is one of the script that saved the model, which cannot be "
+                "imported; pass that script with --model-def FILE:CALLABLE (the weights are then taken from this file)"
             )
         return CodeArchitecture(checkpoint, name=record.path if record else "", key=key)
 
@@ -86,4 +90,5 @@ class CodeArchitecture(Architecture):
 
 def _limits(module: ChildModule) -> Iterator[str]:
     if module.facts.batch is not None and module.facts.batch[0] == module.facts.batch[1]:
-        yield f"that its items do not depend on each other: it takes {module.facts.batch[0]} at once, and batches are cut to that"
+        count = module.facts.batch[0]
+        yield f"that its items do not depend on each other: it takes {count} at once, and batches are cut to that"

@@ -1,0 +1,1 @@
+"""What `benchmarks/recognition.py` shows to the recogniser."""

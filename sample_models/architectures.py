@@ -1,0 +1,144 @@
+"""Small encoders of many kinds for pictures ``[n, 1, 8, 8]``: functions without arguments, embeddings ``[n, 64]``."""
+
+import torch
+from torch import Tensor, nn
+
+WIDTH = 64
+
+
+def normalised() -> nn.Module:
+    """Convolutions, each with batch normalisation."""
+    return nn.Sequential(
+        *_normalised_block(1, 16),
+        *_normalised_block(16, 32),
+        nn.MaxPool2d(2),
+        *_normalised_block(32, 32),
+        nn.Flatten(),
+        nn.Linear(512, WIDTH),
+    )
+
+
+def plain() -> nn.Module:
+    """Convolutions without normalisation."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(512, WIDTH),
+    )
+
+
+def perceptron() -> nn.Module:
+    """Linear layers and ReLU."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 128),
+        nn.ReLU(),
+        nn.Linear(128, 128),
+        nn.ReLU(),
+        nn.Linear(128, 128),
+        nn.ReLU(),
+        nn.Linear(128, WIDTH),
+    )
+
+
+def squashed() -> nn.Module:
+    """Linear layers and tanh."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 128),
+        nn.Tanh(),
+        nn.Linear(128, 128),
+        nn.Tanh(),
+        nn.Linear(128, WIDTH),
+    )
+
+
+def residual() -> nn.Module:
+    """Residual blocks with batch normalisation, average-pooled."""
+    return Residual()
+
+
+def transformer() -> nn.Module:
+    """A vision transformer on patches of 2x2 pixels, pre-norm, read out by the mean of its tokens."""
+    return Transformer()
+
+
+def recurrent() -> nn.Module:
+    """A GRU that reads a picture row by row, and a linear layer on its last state."""
+    return Recurrent()
+
+
+class Block(nn.Module):
+    """``relu(x + body(x))``, as in ResNet (He et al. 2016)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, c, h, w]`` to the same shape."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        added: Tensor = self.relu(x + self.bn2(self.conv2(out)))
+        return added
+
+
+class Residual(nn.Module):
+    """A ResNet of three blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True))
+        self.blocks = nn.Sequential(Block(32), nn.MaxPool2d(2), Block(32), Block(32))
+        self.head = nn.Linear(32, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, 1, 8, 8]`` to ``[n, 64]``."""
+        rows: Tensor = self.head(self.blocks(self.stem(x)).mean(dim=(2, 3)))
+        return rows
+
+
+class Transformer(nn.Module):
+    """Patches, learnt positions, two pre-norm blocks, a last normalisation, mean, linear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut = nn.Conv2d(1, WIDTH, 2, stride=2)
+        self.places = nn.Parameter(torch.randn(1, 16, WIDTH) * 0.02)
+        layer = nn.TransformerEncoderLayer(WIDTH, 4, 128, dropout=0.0, batch_first=True, norm_first=True)
+        self.blocks = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(WIDTH)
+        self.head = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, 1, 8, 8]`` to ``[n, 64]``."""
+        tokens = self.cut(x).flatten(2).transpose(1, 2) + self.places
+        rows: Tensor = self.head(self.norm(self.blocks(tokens)).mean(dim=1))
+        return rows
+
+
+class Recurrent(nn.Module):
+    """A GRU over the rows of a picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(8, WIDTH, batch_first=True)
+        self.head = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, 1, 8, 8]`` to ``[n, 64]``."""
+        rows: Tensor = self.head(self.gru(x[:, 0])[1][-1])
+        return rows
+
+
+def _normalised_block(entering: int, leaving: int) -> list[nn.Module]:
+    return [nn.Conv2d(entering, leaving, 3, padding=1, bias=False), nn.BatchNorm2d(leaving), nn.ReLU()]
