@@ -101,6 +101,17 @@ class Forward:
                     torch.cuda.empty_cache()
         return rows[0] if len(rows) == 1 else torch.cat(rows)
 
+    def placed(self, inputs: Tensor) -> Tensor:
+        """A batch on the CUDA device, so that it is copied there once; as it is if there is no room, or no CUDA."""
+        if self.device.type != "cuda":
+            return inputs
+        try:
+            return inputs.to(self.device, non_blocking=True)
+        except Exception as error:  # out of memory has no type of its own on all devices
+            if not out_of_memory(error):
+                raise
+            return inputs
+
     def _run(self, inputs: Tensor) -> Tensor:
         cast = (
             torch.autocast(self.device.type, dtype=AUTOCAST[self.precision])
@@ -142,12 +153,13 @@ def extract(
     with forward.reader.attached():
         for batch in batches:
             indices = batch.indices.numpy()
-            rows = forward(batch.inputs)
+            placed = forward.placed(batch.inputs)
+            rows = forward(placed)
             if summary is None:
                 summary = EmbeddingSummary(rows.shape[1], seed=seed)
                 summary.dtype = forward.dtype_of(rows)
-            inputs.update(batch.inputs.numpy(), indices)
-            # On CUDA the products stay on the device; MPS has no float64.
+            # On CUDA sums and hashes are formed on the device; MPS has no float64.
+            inputs.update(placed if placed.device.type == "cuda" else batch.inputs.numpy(), indices)
             rows = rows if rows.device.type == "cuda" else rows.cpu()
             labels = None if batch.labels is None else batch.labels.numpy()
             summary.update(rows if rows.device.type == "cuda" else _numpy(rows), indices, labels)

@@ -99,40 +99,39 @@ class EmbeddingSummary:
             return
         rows, index, labels = self.buffer.empty()
         label = labels if self.labelled else None
-        host = _on_host(rows)
-        least, most = host.min(0), host.max(0)
+        rows = _measurable(rows)
+        least, most = _extremes(rows)
         if not _all_finite(least, most):
-            finite = finite_rows(host)
+            finite = finite_rows(_on_host(rows))
             self.non_finite += int((~finite).sum())
             self.non_finite_rows = sorted([*self.non_finite_rows, *index[~finite].tolist()])[:LISTED_ROWS]
-            rows, host, index = rows[_mask(finite, rows)], host[finite], index[finite]
+            rows, index = rows[_mask(finite, rows)], index[finite]
             label = None if label is None else label[finite]
-            if len(host):
-                least, most = host.min(0), host.max(0)
-        if len(host):
+            if len(rows):
+                least, most = _extremes(rows)
+        if len(rows):
             self.minimum, self.maximum = np.minimum(self.minimum, least), np.maximum(self.maximum, most)
-            self._take(rows, host, index, label)
+            self._take(rows, index, label)
 
-    def _take(
-        self, rows: Any, host: NDArray[np.generic], index: NDArray[np.int64], label: NDArray[np.int64] | None
-    ) -> None:
+    def _take(self, rows: Any, index: NDArray[np.int64], label: NDArray[np.int64] | None) -> None:
+        if self.raw.hosted:  # once merged, sums stay on the host
+            rows = _on_host(rows)
         rank = priorities(index, self.seed)
-        columns = {"rows": host, "index": index}
-        if label is not None:
-            columns["labels"] = label
         block_ids = (rank % np.uint64(BLOCKS)).astype(np.intp)
-        # Once merged, sums stay on the host.
-        exact = host if self.raw.hosted else rows
-        self._take_values(host)
-        norms = self._take_moments(exact, block_ids)
-        self.sample.offer(rank, **columns)
+        self._take_values(rows)
+        norms = self._take_moments(rows, block_ids)
+        chosen = self.sample.wanted(rank)
+        columns = {"rows": _on_host(rows[_mask(chosen, rows)]), "index": index[chosen]}
+        if label is not None:
+            columns["labels"] = label[chosen]
+        self.sample.offer(rank[chosen], **columns)
         self.norms.offer(rank, norms=norms)
         self.zero_rows += int((norms == 0).sum())
 
-    def _take_values(self, host: NDArray[np.generic]) -> None:
-        hashes = np.empty(len(host), np.uint64)
-        for part in parts_in_cache(host):
-            words = bit_patterns(host[part])
+    def _take_values(self, rows: Any) -> None:
+        hashes = np.empty(len(rows), np.uint64)
+        for part in parts_in_cache(rows):
+            words = bit_patterns(rows[part])
             hashes[part] = hash_rows(words)
             self.distinct_values.add(hash_values(words))
         self.distinct_rows.add(hashes)
@@ -209,6 +208,22 @@ def finite_rows(rows: NDArray[Any]) -> NDArray[np.bool_]:
     """Mask [n] of the floating-point rows whose fourth powers are finite."""
     finite = np.abs(rows) <= LARGEST if rows.dtype == np.float64 else np.isfinite(rows)
     return np.asarray(finite.all(axis=1))
+
+
+def _measurable(rows: Any) -> Any:
+    """Rows in float32 or float64, into which other types widen exactly."""
+    if isinstance(rows, np.ndarray):
+        return _on_host(rows)
+    if rows.dtype.is_floating_point and rows.dtype.itemsize >= 4:
+        return rows.detach()
+    return rows.detach().float() if rows.dtype.is_floating_point else rows.detach().double()
+
+
+def _extremes(rows: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Least and largest value of each dimension [D]; NaN where there is one."""
+    if isinstance(rows, np.ndarray):
+        return rows.min(0), rows.max(0)
+    return _on_host(rows.amin(0)), _on_host(rows.amax(0))
 
 
 def _on_host(rows: Any) -> NDArray[Any]:

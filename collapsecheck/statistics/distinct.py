@@ -7,6 +7,7 @@ above it a uniform sample of the distinct items. The result does not depend on o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,26 +20,37 @@ class DistinctRows:
     """Distinct rows with their multiplicities, by 64-bit hashes.
 
     A kept hash has been kept since it first came, so its count is exact. `count` is exact while no more than
-    `capacity` distinct rows were seen, and whenever no row repeats.
+    `capacity` distinct rows were seen, and whenever no row repeats. Hashes wait until there are enough of them to be
+    worth a sort.
     """
 
     capacity: int = 65_536
     seen: int = 0
-    hashes: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    held: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
+    held_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    waiting: list[tuple[Hashes, NDArray[np.int64]]] = field(default_factory=list)
+    waiting_count: int = 0
 
     def add(self, hashes: Hashes, counts: NDArray[np.int64] | None = None) -> None:
         """Take in the hashes [m] of rows, each standing for `counts` rows (default 1)."""
         counts = np.ones(len(hashes), np.int64) if counts is None else counts
         self.seen += int(counts.sum())
-        if len(self.hashes) >= self.capacity:
-            candidates = hashes <= self.hashes[-1]
+        if len(self.held) >= self.capacity:
+            candidates = hashes <= self.held[-1]
             hashes, counts = hashes[candidates], counts[candidates]
-        if not len(hashes):
+        self.waiting.append((hashes, counts))
+        self.waiting_count += len(hashes)
+        if self.waiting_count >= self.capacity // 4:
+            self._absorb()
+
+    def _absorb(self) -> None:
+        if not self.waiting_count:
             return
-        merged, inverse = np.unique(np.concatenate([self.hashes, hashes]), return_inverse=True)
-        totals = np.bincount(inverse, np.concatenate([self.counts, counts]), len(merged)).astype(np.int64)
-        self.hashes, self.counts = merged[: self.capacity], totals[: self.capacity]
+        hashes, counts = (np.concatenate(parts) for parts in zip(*self.waiting, strict=True))
+        self.waiting, self.waiting_count = [], 0
+        merged, inverse = np.unique(np.concatenate([self.held, hashes]), return_inverse=True)
+        totals = np.bincount(inverse, np.concatenate([self.held_counts, counts]), len(merged)).astype(np.int64)
+        self.held, self.held_counts = merged[: self.capacity], totals[: self.capacity]
 
     def merge(self, other: DistinctRows) -> None:
         """Take in the rows another counter has seen."""
@@ -47,9 +59,21 @@ class DistinctRows:
         self.seen = seen
 
     @property
+    def hashes(self) -> Hashes:
+        """The smallest hashes of the distinct rows, ascending."""
+        self._absorb()
+        return self.held
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many rows have each of these hashes."""
+        self._absorb()
+        return self.held_counts
+
+    @property
     def count(self) -> float:
         """Number of distinct rows, in [0, seen]; an estimate once the capacity is exceeded."""
-        if len(self.hashes) < self.capacity:
+        if self.exact:
             return float(len(self.hashes))
         return self.seen / float(self.counts.mean())
 
@@ -77,14 +101,20 @@ class DistinctValues:
         self.held = np.full((self.dimension, self.capacity), self.EMPTY, np.uint32)
         self._aim()
 
-    def add(self, hashes: NDArray[np.uint32]) -> None:
-        """Take in the hashes [m, D] of values.
+    def add(self, hashes: Any) -> None:
+        """Take in the hashes [m, D] of values: uint32, or a tensor of int64 on any device.
 
         Those that may belong to the smallest of their dimension (after the first rows hardly any) wait until there are
         enough of them to be worth a sort.
         """
-        places = np.flatnonzero(hashes - self.least <= self.reach)
-        self.waiting.append((places % self.dimension, hashes.reshape(-1)[places]))
+        if isinstance(hashes, np.ndarray):
+            places = np.flatnonzero(hashes - self.least <= self.reach)
+            values = hashes.reshape(-1)[places]
+        else:
+            least, reach = (hashes.new_tensor(one.astype(np.int64)) for one in (self.least, self.reach))
+            near = (((hashes - least) & int(self.EMPTY)) <= reach).reshape(-1).nonzero()[:, 0]
+            places, values = near.cpu().numpy(), hashes.reshape(-1)[near].cpu().numpy().astype(np.uint32)
+        self.waiting.append((places % self.dimension, values))
         self.waiting_count += len(places)
         if self.waiting_count >= self.held.size:
             self._absorb_waiting()

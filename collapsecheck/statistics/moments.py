@@ -7,7 +7,6 @@ relative error grows like eps / spread⁴.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +26,6 @@ PATIENCE = 4
 
 # Values worked on at a time: a quarter of a megabyte stays in the cache.
 CACHED = 32_768
-
-# Rows shorter than this share of the pivot's length are scaled to length 1 by themselves.
-SHORT = 1e-2
 
 # Equal rows, once scaled to length 1, differ by this much of their length at most: a few roundings of float64.
 ROUNDING = 4 * 2.0**-52
@@ -125,11 +121,11 @@ class Moments:
         """The same sums as numpy arrays."""
         return Moments(
             pivot=_numpy(self.pivot),
-            n=self.n,
+            n=int(self.n),
             s=_numpy(self.s),
             G=None if self.G is None else _numpy(self.G),
-            q1=self.q1,
-            q2=self.q2,
+            q1=float(self.q1),
+            q2=float(self.q2),
             v=_numpy(self.v),
             settled=self.settled,
         )
@@ -235,41 +231,6 @@ class Moments:
             raise ValueError("these sums were kept without second-order products")
         sc = np.outer(self.s, self.pivot)
         return np.asarray(self.G + sc + sc.T + self.n * np.outer(self.pivot, self.pivot))
-
-
-def add_first_order(raw: Moments, unit: Moments, rows: NDArray[np.generic]) -> None:
-    """Take rows x [m, D] into first-order sums of rows and of unit rows.
-
-    For long rows, such as images: everything follows from ‖y‖², y·c and sums of the deviations y = x − c, so
-    that the unit rows are never formed, but for rows much shorter than c, of which y keeps no digits.
-    `unit.pivot` must be c/‖c‖ for the pivot c of `raw` (0 for c = 0). With l = ‖x‖ and a = 1/l − 1/‖c‖ the
-    deviation of a unit row is u − c/‖c‖ = y/l + a·c; l − ‖c‖ is formed from y, so that nothing cancels. Sums
-    are formed without BLAS, whose threads would get in the way of the model's.
-    """
-    c = raw.pivot
-    length_of_c = math.sqrt(float(np.einsum("d,d->", c, c)))  # not c @ c: that wakes the threads of BLAS
-    y = rows - c
-    r = squared_lengths(y)
-    t = np.einsum("nd,d->n", y, c)
-    squares = r + 2 * t + length_of_c**2
-    raw.n += len(r)
-    raw.s = raw.s + y.sum(0)
-    raw.q1 += float(r.sum())
-    short = squares <= SHORT**2 * length_of_c**2
-    if short.any():
-        x = rows[short].astype(np.float64)
-        lengths = np.sqrt(squared_lengths(x))[:, None]
-        u = (x / np.where(lengths > 0, lengths, 1.0) - unit.pivot)[lengths[:, 0] > 0]
-        unit.n += len(u)
-        unit.s = unit.s + u.sum(0)
-        unit.q1 += float(squared_lengths(u).sum())
-        y, r, t, squares = y[~short], r[~short], t[~short], squares[~short]
-    length = np.sqrt(squares)
-    inverse = 1 / length
-    a = -(2 * t + r) / (length + length_of_c) * inverse / length_of_c if length_of_c > 0 else np.zeros_like(length)
-    unit.n += len(r)
-    unit.s = unit.s + (y * inverse[:, None]).sum(0) + c * a.sum()
-    unit.q1 += float((r * inverse**2 + 2 * t * a * inverse + (length_of_c * a) ** 2).sum())
 
 
 def parts_in_cache(rows: Tensor, count: int | None = None) -> Iterator[slice]:

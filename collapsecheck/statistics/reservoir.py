@@ -36,6 +36,14 @@ class Reservoir:
         self.priorities = priorities[order]
         self.columns = {k: v[order] for k, v in columns.items()}
 
+    def wanted(self, priorities: Hashes) -> NDArray[np.intp]:
+        """Positions of the items that may enter: all others can be dropped before they are looked at."""
+        if len(self.priorities) == self.capacity:
+            return np.flatnonzero(priorities < self.priorities[-1])
+        if len(priorities) <= self.capacity:
+            return np.arange(len(priorities))
+        return np.sort(np.argpartition(priorities, self.capacity)[: self.capacity])
+
     def merge(self, other: Reservoir) -> None:
         """Offer everything another reservoir holds."""
         if len(other.priorities):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from collapsecheck.statistics.hashing import bit_patterns, hash_rows, hash_values, mix, priorities
 
@@ -77,3 +78,12 @@ def test_priorities_depend_on_the_seed_and_on_nothing_else() -> None:
     assert not np.any(priorities(numbers, 3) == priorities(numbers, 4))
     for seed in (-1, 2**64, 2**70):
         assert len(np.unique(priorities(numbers, seed))) == 1000
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tensors_have_the_same_hashes(dtype: type) -> None:
+    rows = (np.random.default_rng(0).standard_normal((200, 7)) * 100).astype(dtype)
+    rows[3] = -rows[3] * 0 if np.issubdtype(dtype, np.floating) else rows[3]
+    words, tensors = bit_patterns(rows), bit_patterns(torch.from_numpy(rows))
+    np.testing.assert_array_equal(hash_rows(words), hash_rows(tensors))
+    np.testing.assert_array_equal(hash_values(words), hash_values(tensors).numpy().astype(np.uint32))

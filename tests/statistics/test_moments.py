@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collapsecheck.statistics import cosine, spectrum, spread
-from collapsecheck.statistics.moments import Moments, add_first_order, moments_of
+from collapsecheck.statistics import cosine, spectrum
+from collapsecheck.statistics.moments import Moments, moments_of
 
 from . import slow
 from .clouds import CLOUDS, gaussian
@@ -164,36 +164,3 @@ def test_tensors_give_the_same_sums(name: str) -> None:
     moments.add(tensors[:0])
     same(moments.on_host(), moments_of(rows))
     same(moments.plus(Moments.about(tensors[0])).minus(Moments.about(tensors[1])).on_host(), moments_of(rows))
-
-
-# -- first-order sums of long rows ---------------------------------------------------------------------------
-
-
-def first_order(rows: np.ndarray, batch: int) -> tuple[Moments, Moments]:
-    pivot = rows[:batch].mean(0, dtype=np.float64)
-    length = np.linalg.norm(pivot)
-    raw = Moments.about(pivot, second_order=False)
-    unit = Moments.about(pivot / length if length > 0 else pivot, second_order=False)
-    for start in range(0, len(rows), batch):
-        add_first_order(raw, unit, rows[start : start + batch])
-    return raw, unit
-
-
-@EACH_CLOUD
-@pytest.mark.parametrize("batch", [1, 7, 100])
-def test_first_order_sums_equal_the_definitions(name: str, batch: int) -> None:
-    rows = CLOUDS[name]()
-    raw, unit = first_order(rows, batch)
-    assert (raw.n, unit.n) == (len(rows), len(slow.unit(rows)))
-    np.testing.assert_allclose(spread.relative_spread(raw), slow.relative_spread(rows), rtol=1e-9)
-    np.testing.assert_allclose(cosine.mean_cosine_gap(unit), slow.mean_cosine_gap(rows), rtol=1e-9)
-
-
-@pytest.mark.parametrize("short", [0.0, 1e-30, 1e-8, 1e-3, 0.5])
-def test_rows_much_shorter_than_the_pivot_keep_their_direction(short: float) -> None:
-    rows = np.random.default_rng(0).uniform(0, 1, (60, 300)).astype(np.float32)
-    rows[1::3] *= np.float32(short)  # black and nearly black pictures
-    raw, unit = first_order(rows, 7)
-    assert unit.n == (40 if short == 0 else 60)
-    np.testing.assert_allclose(cosine.mean_cosine(unit), slow.mean_cosine(rows), rtol=1e-10)
-    np.testing.assert_allclose(spread.relative_spread(raw), slow.relative_spread(rows), rtol=1e-10)
