@@ -44,7 +44,7 @@ class Geometry:
         return cls(
             raw=Moments.about(pivot, second_order=False),
             unit=Moments.about(pivot / length if length > 0 else pivot, second_order=False),
-            folded=EmbeddingSummary(sketch.width, seed=seed),
+            folded=EmbeddingSummary(sketch.width, seed=seed, counted=False),
             sketch=sketch,
             signs=None if isinstance(rows, np.ndarray) else pivot.new_tensor(sketch.signs),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ NORM_ROWS = 65_536  # norms are exact up to here, then from a sample of this siz
 # Rows are taken in together, so that each of the 16 blocks gets a matrix product worth the name.
 BUFFER_ROWS = 32_768
 BUFFER_VALUES = 16_777_216
+FIRST_ROWS = 256  # from a device values are looked at in portions that begin with so many rows
 LISTED_ROWS = 20  # non-finite rows named in reports
 LARGEST = 1e75  # the fourth power of a larger value is not finite
 
@@ -37,10 +39,12 @@ class EmbeddingSummary:
     ----------
     dimension : D, length of a row.
     seed : chooses the sample and the blocks of the jackknife.
+    counted : whether distinct rows and values are counted.
     """
 
     dimension: int
     seed: int = 0
+    counted: bool = True
     rows_seen: int = 0
     dtype: str = "float32"  # the coarsest dtype rows came in: sets the rounding floor
     non_finite: int = 0
@@ -118,7 +122,8 @@ class EmbeddingSummary:
             rows = _on_host(rows)
         rank = priorities(index, self.seed)
         block_ids = (rank % np.uint64(BLOCKS)).astype(np.intp)
-        self._take_values(rows)
+        if self.counted:
+            self._take_values(rows)
         norms = self._take_moments(rows, block_ids)
         chosen = self.sample.wanted(rank)
         columns = {"rows": _on_host(rows[_mask(chosen, rows)]), "index": index[chosen]}
@@ -130,7 +135,7 @@ class EmbeddingSummary:
 
     def _take_values(self, rows: Any) -> None:
         hashes = np.empty(len(rows), np.uint64)
-        for part in parts_in_cache(rows):
+        for part in parts_in_cache(rows) if isinstance(rows, np.ndarray) else _growing(len(rows)):
             words = bit_patterns(rows[part])
             hashes[part] = hash_rows(words)
             self.distinct_values.add(hash_values(words))
@@ -208,6 +213,14 @@ def finite_rows(rows: NDArray[Any]) -> NDArray[np.bool_]:
     """Mask [n] of the floating-point rows whose fourth powers are finite."""
     finite = np.abs(rows) <= LARGEST if rows.dtype == np.float64 else np.isfinite(rows)
     return np.asarray(finite.all(axis=1))
+
+
+def _growing(count: int) -> Iterator[slice]:
+    """Parts each as long as all before: of the values of the later ones only few are among the smallest hashes."""
+    start, length = 0, FIRST_ROWS
+    while start < count:
+        yield slice(start, min(start + length, count))
+        start, length = start + length, start + length
 
 
 def _measurable(rows: Any) -> Any:

@@ -61,13 +61,15 @@ class Moments:
         """Empty sums about a pivot [D]."""
         zero = pivot * 0.0
         shape = (len(pivot), len(pivot))
-        # numpy's zeros take no memory until they are written to, and the first product takes their place
-        zeros = np.zeros(shape) if isinstance(pivot, np.ndarray) else pivot.new_zeros(shape)
+        products = None
+        if second_order:
+            # numpy's zeros take no memory until they are written to, and the first product takes their place
+            products = np.zeros(shape) if isinstance(pivot, np.ndarray) else pivot.new_zeros(shape)
         return cls(
             pivot=pivot,
             n=0,
             s=zero,
-            G=zeros if second_order else None,
+            G=products,
             q1=0.0,
             q2=0.0,
             v=zero,

@@ -117,3 +117,10 @@ def test_equal_inputs(value: float) -> None:
     assert got["distinct_inputs"] == 1 and got["input_relative_spread"] == 0
     assert "input_effective_rank" not in got
     assert ("input_mean_cosine" in got) == (value > 0) and got.get("input_mean_cosine", 1) == 1
+
+
+def test_long_rows_of_tensors_need_no_square_of_their_length() -> None:
+    """A square of 300,000 would take 670 GiB."""
+    rows = gaussian(3, 300_000) + 1
+    got = numbers(summary_of(rows, tensors=True))
+    np.testing.assert_allclose(got["input_mean_cosine"], slow.mean_cosine(rows), rtol=1e-9)
