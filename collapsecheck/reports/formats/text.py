@@ -15,6 +15,7 @@ from rich.text import Text
 from collapsecheck.causes import Diagnosis
 from collapsecheck.causes import Status as Sure
 from collapsecheck.checks import Finding, Level, Outcome
+from collapsecheck.discovery import documentation
 from collapsecheck.errors import printable
 from collapsecheck.reports import LayerFacts, Renderer, Report
 from collapsecheck.reports.pictures import bar_of, histogram, spectrum_bars
@@ -98,9 +99,10 @@ def why(report: Report) -> Iterator[RenderableType]:
         return
     first, *others = told
     word, style = SURE[first.status]
-    yield Text.assemble(
-        (f"{word}: ", style), (first.cause, "bold"), (f", at {printable(first.layer, 80)}" * bool(first.layer))
-    )
+    yield Text.assemble((f"{word}: ", style), (first.cause, "bold"), _place(report, first.layer))
+    meaning = dict(documentation("collapsecheck.causes")).get(first.cause, "").partition("\n")[0]
+    if meaning:
+        yield Padding(Text(meaning), (0, 0, 0, 2))
     yield Padding(Text(printable(first.evidence, 600) + "."), (0, 0, 0, 2))
     if first.change:
         yield Padding(Text(f"Tried on a copy: {printable(first.change, 300)}."), (0, 0, 0, 2))
@@ -117,9 +119,18 @@ def why(report: Report) -> Iterator[RenderableType]:
             yield Padding(Text(printable(remedy.effect, 300), style="dim"), (0, 0, 0, 2))
     for other in others:
         word = "also sufficient" if other.also_sufficient else other.status.value
-        at = f" at {printable(other.layer, 80)}" if other.layer else ""
-        yield Text(f"{word}: {other.cause}{at}: {printable(other.evidence, 200)}", style="dim")
+        yield Text(
+            f"{word}: {other.cause}{_place(report, other.layer)}: {printable(other.evidence, 200)}", style="dim"
+        )
     yield ""
+
+
+def _place(report: Report, layer: str) -> str:
+    """Where a cause is, in words: a name such as 0 alone would not be understood as that of a layer."""
+    if layer in ("", "input"):
+        return ", in the data" if layer else ""
+    kind = next((one.type for one in report.layers if one.layer == layer and one.step == layer), "")
+    return f", at layer {printable(layer, 80)}" + f" ({printable(kind, 40)})" * bool(kind)
 
 
 NAMES = {
