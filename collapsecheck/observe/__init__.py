@@ -132,9 +132,15 @@ class Observations:
     @cached_property
     def cloud(self) -> Cloud:
         """Both sums with their spectra; with the rows themselves where the sample holds all of few rows."""
-        held = self.embeddings.sample
-        few = len(held) == self.rows < self.dimension
-        return Cloud(self.raw, self.unit, held["rows"].astype(np.float64) if few and self.rows else None)
+        held = self.held
+        few = held is not None and self.rows < self.dimension
+        return Cloud(self.raw, self.unit, held.astype(np.float64) if few and held is not None else None)
+
+    @cached_property
+    def held(self) -> NDArray[np.generic] | None:
+        """The finite rows themselves [n, D], in any order, where there are so few that the sample holds all."""
+        sample = self.embeddings.sample
+        return sample["rows"] if len(sample) == self.rows > 0 else None
 
     @property
     def spectrum(self) -> Array:
@@ -176,9 +182,14 @@ class Observations:
 
     def _totals(self) -> dict[str, Measurement]:
         norms = self.embeddings.norms["norms"].astype(np.float64)
+        distinct = self.embeddings.distinct_values.counts
+        if self.held is not None:  # few rows: then these are exact to the last digits
+            norms = np.sqrt(np.square(self.held.astype(np.longdouble)).sum(1))
+            ordered = np.sort(self.held, axis=0)
+            distinct = 1.0 + (ordered[1:] != ordered[:-1]).sum(0)
         values = {
             "distinct_rows": self.embeddings.distinct_rows.count,
-            "distinct_values_median": float(np.median(self.embeddings.distinct_values.counts)),
+            "distinct_values_median": float(np.median(distinct)),
             "norm_median": float(np.median(norms)),
             "norm_cv": float(norms.std() / norms.mean()) if norms.mean() > 0 else np.nan,
         }

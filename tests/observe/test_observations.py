@@ -372,3 +372,14 @@ def test_fault_catalogue(case: str) -> None:
     for name, found, wanted in zip(NAMES, got, want, strict=True):
         if not np.isnan(wanted):  # one draw of another generator: to a few per cent
             np.testing.assert_allclose(found, wanted, rtol=0.05, atol=2e-3 if wanted < 0.3 else 0, err_msg=name)
+
+
+@pytest.mark.parametrize("n", [300, 2048])
+def test_distinct_values_and_lengths_of_few_rows_are_exact(n: int) -> None:
+    """Beyond 255 values the sketch estimates; the sample holds all of up to 2048 rows."""
+    rows = np.round(gaussian(n, 5), 2)
+    found = observe_arrays(rows).measurements
+    assert found["distinct_values_median"].value == np.median(slow.distinct_values(rows))
+    narrow = gaussian(1, 12, 9) * (1 + 1e-7 * gaussian(n, 12))
+    norm_cv = slow.MEASURED["norm_cv"](narrow)
+    np.testing.assert_allclose(observe_arrays(narrow).measurements["norm_cv"].value, norm_cv, rtol=1e-9)

@@ -119,9 +119,7 @@ def why(report: Report) -> Iterator[RenderableType]:
             yield Padding(Text(printable(remedy.effect, 300), style="dim"), (0, 0, 0, 2))
     for other in others:
         word = "also sufficient" if other.also_sufficient else other.status.value
-        yield Text(
-            f"{word}: {other.cause}{_place(report, other.layer)}: {printable(other.evidence, 200)}", style="dim"
-        )
+        yield Text(f"{word}: {other.cause}{_place(report, other.layer)}: {printable(other.evidence, 200)}", style="dim")
     yield ""
 
 
