@@ -14,6 +14,7 @@ from collapsecheck.errors import CollapsecheckError
 from collapsecheck.examination import examine
 from collapsecheck.observe import NotObservable, Observations
 from collapsecheck.observe.probe import Probe
+from collapsecheck.onset import Onset, settled
 from collapsecheck.scene import Scene
 from collapsecheck.verdict import Status as Health
 from collapsecheck.verdict import Verdict, judge
@@ -85,6 +86,15 @@ def diagnose(
         advance(cause_id)
         found += _tried(cause(), scene, symptoms, reproduced)
     return _ranked(found)
+
+
+def onset_of(scene: Scene, diagnoses: Sequence[Diagnosis]) -> Onset | None:
+    """Where it begins: at the layer that an experiment has proven, or else where the depth profile falls."""
+    top = diagnoses[0] if diagnoses else None
+    proven = top is not None and (top.status is Status.CONFIRMED or (top.status is Status.LIKELY and not top.change))
+    if top is None or not proven or top.expected or scene.kind is None:
+        return scene.onset
+    return settled(scene.onset, top.layer, scene.path, scene.kind)
 
 
 def _failing(findings: Sequence[Finding], level: Level) -> frozenset[str]:

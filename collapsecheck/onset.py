@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collapsecheck.checks import Kind
 from collapsecheck.observe.layers import Flow, Layer
@@ -101,6 +101,48 @@ def locate(path: Sequence[Layer], kind: Kind) -> Onset | None:
         after=values[middle + 1],
         first=str(path[min(begin, len(path) - 1)].site),
         last=str(path[min(end, len(path) - 1)].site),
+    )
+
+
+def settled(onset: Onset | None, layer: str, path: Sequence[Layer], kind: Kind) -> Onset | None:
+    """The onset when an experiment has proven at which layer the loss begins.
+
+    A statistic sees where most of the spread goes; what goes wrong before may show only behind the next activation.
+
+    Parameters
+    ----------
+    onset : as the depth profile alone has it.
+    layer : where the proven cause is; "input" for the data.
+    """
+    name, measure = measured(kind)
+    last = onset.last if onset is not None else ""
+    if onset is not None and onset.layer == layer:
+        return onset
+    if layer == "input":
+        start = path[0].before if path else None
+        found = _at_input(name, measure(start) if start is not None and kind is not Kind.NON_FINITE else math.nan)
+        return replace(found, last=last or "input")
+    steps = [step for step in path if step.site.layer == layer]
+    if not layer or not steps:
+        return onset
+    step, place = steps[0], path.index(steps[0])
+    if kind is Kind.NON_FINITE:
+        before, after = 1.0, float(step.after.finite)
+    else:
+        came = step.before or (path[place - 1].after if place else None)
+        before, after = measure(came) if came is not None else math.nan, measure(step.after)
+    shown = str(step.site)
+    ends = {str(one.site): one.depth for one in path}
+    return Onset(
+        layer=layer,
+        step=shown,
+        type=step.site.function or step.site.type,
+        depth=float(step.depth),
+        measure=name,
+        before=before,
+        after=after,
+        first=shown,
+        last=last if ends.get(last, -1) > step.depth else shown,
     )
 
 

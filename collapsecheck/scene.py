@@ -13,6 +13,7 @@ from collapsecheck.checks import Finding, Kind
 from collapsecheck.observe import Observations
 from collapsecheck.observe.layers import Layer
 from collapsecheck.observe.probe import Probe
+from collapsecheck.observe.weights import Weight, biases_of, weights_of
 from collapsecheck.onset import Onset, locate
 
 M = TypeVar("M", bound=nn.Module)
@@ -67,6 +68,24 @@ class Scene:
             module = modules.get(layer.site.layer)
             if not layer.site.function and isinstance(module, kinds):
                 yield layer, module
+
+    @cached_property
+    def weights(self) -> tuple[Weight, ...]:
+        """The matrices of weights on the path, in the order in which they take part; each once."""
+        found: dict[tuple[str, str], Weight] = {}
+        for layer in self.path:
+            for weight in weights_of(layer, self.module):
+                found.setdefault((weight.name, weight.title), weight)
+        return tuple(found.values())
+
+    @cached_property
+    def biases(self) -> dict[str, Layer]:
+        """What is added to every item alike, by name, with the steps that do so."""
+        found: dict[str, Layer] = {}
+        for layer in self.path:
+            for name in biases_of(layer, self.module):
+                found.setdefault(name, layer)
+        return found
 
     def innocent(self, layer: Layer, *kinds: type[nn.Module]) -> tuple[Layer, nn.Module] | None:
         """Another step of these classes, nearest in depth, that is not the same module: for a sham change."""

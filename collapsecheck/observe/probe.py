@@ -18,6 +18,7 @@ from collapsecheck.models.reduction import select
 from collapsecheck.observe import NotObservable, Observations, observe_arrays
 from collapsecheck.observe.forward import Forward, InputBatch, extract
 from collapsecheck.observe.layers import Layer, LayerRecorder, unit_axis
+from collapsecheck.observe.weights import Weight, computed, plain
 
 PROBE_ITEMS = 512
 PROBE_BYTES = 512 * 2**20  # of inputs kept in memory
@@ -85,10 +86,13 @@ class Probe:
         for name, tensor in tensors.items():
             path, _, attribute = name.rpartition(".")
             part = module.get_submodule(path)
-            if attribute in part._parameters:
-                part._parameters[attribute] = nn.Parameter(tensor, requires_grad=False)
-            else:
-                part._buffers[attribute] = tensor
+            if computed(part) and path:
+                part = plain(part)
+                above, _, last = path.rpartition(".")
+                setattr(module.get_submodule(above), last, part)
+            # Through the module, since recurrent layers keep a list of their tensors besides.
+            is_buffer = attribute in part._buffers
+            setattr(part, attribute, tensor if is_buffer else nn.Parameter(tensor, requires_grad=False))
         return self.on(module)
 
     def with_modules(self, modules: Mapping[str, nn.Module]) -> Probe:
@@ -230,6 +234,15 @@ def _bytes_of(inputs: Any) -> int:
     return sum(tensor.nbytes for tensor in tensors)
 
 
+def redrawn(probe: Probe, weights: Sequence[Weight]) -> Probe:
+    """The probe with some matrices of weights drawn anew; biases stay."""
+    tensors: dict[str, Tensor] = {}
+    for seed, weight in enumerate(weights):
+        given = replace(weight, tensor=tensors.get(weight.name, weight.tensor))
+        tensors |= given.renewed(seed)
+    return probe.with_tensors(tensors)
+
+
 def renewed(module: nn.Module, seed: int = 0) -> nn.Module | None:
     """A copy of one layer as its class would initialise it; None where it has no way to do that."""
     reset = getattr(module, "reset_parameters", None)
@@ -244,14 +257,14 @@ def renewed(module: nn.Module, seed: int = 0) -> nn.Module | None:
 
 def with_bias(module: nn.Module, bias: Tensor) -> nn.Module:
     """A copy of a layer with another bias, or with one if it has none; its weight is shared."""
-    new = copy.copy(module)
-    new._parameters = {**module._parameters, "bias": nn.Parameter(bias, requires_grad=False)}
+    new = plain(module)
+    new._parameters = {**new._parameters, "bias": nn.Parameter(bias, requires_grad=False)}
     return new
 
 
 def weight_of(module: nn.Module) -> Tensor:
     """The weight of a layer, detached."""
-    weight = module._parameters.get("weight")
-    if weight is None:
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor):
         raise NotObservable(f"{type(module).__name__} has no weight of its own")
     return weight.detach()
