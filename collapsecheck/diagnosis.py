@@ -79,6 +79,9 @@ def diagnose(
     checks = _failing(scene.findings, level)
     symptoms = Symptoms(checks=checks, level=level, health=verdict.status, thresholds=thresholds or {})
     reproduced = _reproduced(scene.confirm, symptoms)
+    if reproduced and scene.confirm.items < scene.probe.items and not _reproduced(scene.probe, symptoms):
+        # A faint symptom needs more items than half of the probe; changes are fitted on the other half all the same.
+        scene, reproduced = scene.confirming_on(scene.probe), ""
     found: list[tuple[Diagnosis, Suspicion]] = []
     for cause_id, cause in all_causes().items():
         if (select and cause_id not in select) or cause_id in ignore or verdict.kind not in cause.explains:

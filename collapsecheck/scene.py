@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -41,6 +41,12 @@ class Scene:
     def __post_init__(self) -> None:
         self.find, self.confirm = self.probe.halves()
 
+    def confirming_on(self, probe: Probe) -> Scene:
+        """The same scene, with its changes judged on other items."""
+        other = replace(self)
+        other.confirm = probe
+        return other
+
     @cached_property
     def path(self) -> tuple[Layer, ...]:
         """The steps up to the embedding, in the order of execution."""
@@ -54,7 +60,7 @@ class Scene:
     @cached_property
     def onset(self) -> Onset | None:
         """Where the loss begins; None without one, or where it does not show in depth."""
-        return locate(self.path, self.kind) if self.kind is not None else None
+        return locate(self.path, self.kind, lambda: self.probe.non_finite) if self.kind is not None else None
 
     @property
     def module(self) -> nn.Module:

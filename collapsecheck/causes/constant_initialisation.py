@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
-
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
 from collapsecheck.observe.probe import redrawn
 from collapsecheck.observe.weights import Weight
 from collapsecheck.scene import Scene
 
-# Deviation between the rows of a weight over its size: independent rows have 1, rows that training moved apart 0.1.
-ALIKE = 1e-3
 # Share of the weights of a net that no training leaves alike by design, as it does zeros at the end of branches.
 MANY = 0.6
 
@@ -79,15 +75,7 @@ class ConstantInitialisation(Cause):
 
 def _alike(scene: Scene) -> list[Weight]:
     """The matrices on the path whose units all have the same weights, though they see the same."""
-    found = []
-    for weight in scene.weights:
-        rows = weight.rows
-        if len(rows) > 1 and weight.mixes:
-            size = rows.square().mean().sqrt()
-            apart = (rows - rows.mean(0)).square().mean().sqrt()
-            if bool(torch.isfinite(size)) and bool(apart <= ALIKE * size):
-                found.append(weight)
-    return found
+    return [weight for weight in scene.weights if weight.alike]
 
 
 def _listed(weights: Sequence[Weight]) -> str:

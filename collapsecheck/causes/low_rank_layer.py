@@ -26,7 +26,7 @@ class LowRankLayer(Cause):
     initialises that layer anew; the sham does so with a neighbour.
     """
 
-    explains = frozenset({Kind.DIMENSIONAL, Kind.COMPLETE, Kind.CONE})
+    explains = frozenset({Kind.DIMENSIONAL, Kind.COMPLETE, Kind.CONE, Kind.CLUSTER})
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Decompose the weights, and compare the ranks of what goes in and out."""

@@ -79,12 +79,12 @@ class VanishingSignal(Cause):
 
 def too_small(scene: Scene) -> list[Weight]:
     """The weights on the path that are far smaller than any initialiser makes them, but not zero."""
-    return [weight for weight in scene.weights if 0 < weight.size < SMALL]
+    return [weight for weight in scene.weights if 0 < weight.size < SMALL and not weight.alike]
 
 
 def _scaled(probe: Probe, weights: Sequence[Weight]) -> Probe:
     tensors: dict[str, Tensor] = {}
     for weight in weights:
         given = replace(weight, tensor=tensors.get(weight.name, weight.tensor))
-        tensors |= given.replaced(given.rows / (math.sqrt(3) * weight.size))
+        tensors |= given.usual()
     return probe.with_tensors(tensors)

@@ -18,6 +18,7 @@ from collapsecheck.models.reduction import select
 from collapsecheck.observe import NotObservable, Observations, observe_arrays
 from collapsecheck.observe.forward import Forward, InputBatch, extract
 from collapsecheck.observe.layers import Layer, LayerRecorder, unit_axis
+from collapsecheck.observe.trace import Site, Trace
 from collapsecheck.observe.weights import Weight, computed, plain
 
 PROBE_ITEMS = 512
@@ -166,6 +167,16 @@ class Probe:
                 forward(batch.inputs)
         return recorder.layers()
 
+    @cached_property
+    def non_finite(self) -> frozenset[Site]:
+        """Steps that give NaN or Inf anywhere, for any item; samples of the layers may miss a single number."""
+        listener = _NonFinite()
+        forward = Forward(self.readout, self.device, self.precision)
+        with self.readout.attached(), Trace(self.module, listener).attached():
+            for batch in self.batches:
+                forward(batch.inputs)
+        return frozenset(listener.found)
+
     def units_of(self, layer: str, where: Literal["input", "output"] = "output") -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of every unit of a layer [u], over all items and positions."""
         sums: list[Tensor] = []
@@ -187,6 +198,21 @@ class Probe:
         count, total, squares = torch.stack(sums).sum(0)
         mean = total / count
         return mean, (squares / count - mean.square()).clamp(min=0).sqrt()
+
+
+class _NonFinite:
+    """Hears which steps give something else than finite numbers."""
+
+    def __init__(self) -> None:
+        self.found: set[Site] = set()
+
+    def before(self, _: Tensor) -> None:
+        """Nothing is kept of what goes in."""
+
+    def after(self, site: Site, tensor: Tensor, _: Any) -> None:
+        """Look at all of it."""
+        if not bool(torch.isfinite(tensor).all()):
+            self.found.add(site)
 
 
 class ProbeTaker:

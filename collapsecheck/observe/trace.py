@@ -110,8 +110,7 @@ class Trace:
             if not self._inside:
                 self._calls.clear()
                 self._last = None
-            leaf = next(module.children(), None) is None
-            heard = self._hear((*args, *kwargs.values())) if leaf else None
+            heard = self._hear((*args, *kwargs.values())) if _is_step(module) else None
             self._inside.append((name, module, heard, self._told))
 
         return hook
@@ -179,6 +178,12 @@ class Trace:
             self.listener.after(site, after, heard)
         finally:
             self._talking = False
+
+
+def _is_step(module: nn.Module) -> bool:
+    """Whether a module computes by itself, and is no container: its parts at most hold weights for it."""
+    parts = {name for name, _ in module.named_children()} - {"parametrizations"}
+    return not parts or isinstance(module, nn.MultiheadAttention)
 
 
 def _storage(tensor: Tensor) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +21,10 @@ _PRODUCTS = _LAST_AXIS | frozenset(("linear", "bilinear", "conv1d", "conv2d", "c
 _WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd, nn.Bilinear, nn.Embedding, nn.MultiheadAttention, nn.RNNBase)
 
 
+# Deviation between the rows of a weight over its size: independent rows have 1, rows that training moved apart 0.1.
+ALIKE = 1e-3
+
+
 @dataclass(frozen=True, kw_only=True)
 class Weight:
     """One matrix of weights in one step.
@@ -34,6 +38,7 @@ class Weight:
     part : first row and the one after the last on the first axis, where a tensor holds several matrices (query, key, value of attention).
     title : what of the tensor it is, in words, where it is not all of it.
     mixes : whether every unit sees every input; not in grouped convolutions.
+    scaled : whether each unit has a factor of its own besides, as with weight_norm.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Weight:
     part: tuple[int, int | None] = (0, None)
     title: str = ""
     mixes: bool = True
+    scaled: bool = False
 
     def __str__(self) -> str:
         return f"{self.title} of {self.name}" if self.title else self.name
@@ -58,12 +64,24 @@ class Weight:
         rows = self.rows
         return float(rows.square().mean().sqrt()) * math.sqrt(rows.shape[1]) if rows.numel() else math.nan
 
+    @cached_property
+    def alike(self) -> bool:
+        """Whether all units have the same weights, or none, although they see the same inputs."""
+        rows = nn.functional.normalize(self.rows) if self.scaled else self.rows
+        size = rows.square().mean().sqrt()
+        apart = (rows - rows.mean(0)).square().mean().sqrt()
+        return len(rows) > 1 and self.mixes and bool(torch.isfinite(size)) and bool(apart <= ALIKE * size)
+
     def replaced(self, rows: Tensor) -> dict[str, Tensor]:
         """The whole tensor, by name, with other rows in their place."""
         shape = self.tensor[slice(*self.part)].movedim(self.axis, 0).shape
         new = self.tensor.clone()
         new[slice(*self.part)] = rows.reshape(shape).movedim(0, self.axis).to(new)
         return {self.name: new}
+
+    def usual(self) -> dict[str, Tensor]:
+        """The whole tensor, by name, with these rows scaled to the size that torch gives them at initialisation."""
+        return self.replaced(self.rows / (math.sqrt(3) * self.size)) if self.size > 0 else {}
 
     def renewed(self, seed: int = 0) -> dict[str, Tensor]:
         """The whole tensor with rows drawn anew, of usual size: as large as they were, or as torch initialises."""
@@ -99,7 +117,7 @@ def weights_of(layer: Layer, model: nn.Module) -> Iterator[Weight]:
         else:
             axis = int(isinstance(module, _TRANSPOSED) and module.groups == 1)
             mixes = getattr(module, "groups", 1) == 1
-            yield Weight(name=place + name, layer=layer, tensor=tensor, axis=axis, mixes=mixes)
+            yield Weight(name=place + name, layer=layer, tensor=tensor, axis=axis, mixes=mixes, scaled=computed(module))
     if isinstance(module, nn.MultiheadAttention):  # used by a function of torch, and not run as a layer
         yield Weight(name=f"{place}out_proj.weight", layer=layer, tensor=module.out_proj.weight.detach())
 
@@ -117,20 +135,23 @@ def biases_of(layer: Layer, model: nn.Module) -> list[str]:
 
 
 def plain(module: nn.Module) -> nn.Module:
-    """A copy of a layer whose weights are parameters of its own: weight_norm, spectral_norm, pruning are worked out."""
-    if parametrize.is_parametrized(module):
-        new = copy.deepcopy(module)
-        for name in list(new.parametrizations):  # type: ignore[arg-type,union-attr]
-            parametrize.remove_parametrizations(new, name, leave_parametrized=True)
-        return new
-    new = copy.copy(module)
-    new._parameters = dict(module._parameters)
-    new._buffers = dict(module._buffers)
-    weight = module.__dict__.get("weight")
-    if isinstance(weight, Tensor):  # worked out by a hook before each pass
-        new._forward_pre_hooks = type(module._forward_pre_hooks)()
-        del new.__dict__["weight"]
-        new._parameters["weight"] = nn.Parameter(weight.detach(), requires_grad=False)
+    """A copy of a layer whose weights are parameters of its own: weight_norm, spectral_norm, pruning are worked out.
+
+    The layer's class is left alone: copies of a parametrised layer share it, so that to take the parametrisation off
+    one of them, as torch does that, would break the others.
+    """
+    kind = parametrize.type_before_parametrizations(module)
+    new = kind.__new__(kind)
+    new.__dict__ = dict(module.__dict__)
+    for held in ("_parameters", "_buffers", "_modules"):
+        new.__dict__[held] = dict(module.__dict__[held])
+    names = list(module.parametrizations) if parametrize.is_parametrized(module) else []  # type: ignore[arg-type]
+    new._modules.pop("parametrizations", None)
+    if isinstance(new.__dict__.pop("weight", None), Tensor):  # worked out by a hook before each pass
+        new._forward_pre_hooks = OrderedDict()
+        names.append("weight")
+    for name in names:
+        new._parameters[name] = nn.Parameter(getattr(module, name).detach(), requires_grad=False)
     return new
 
 
