@@ -26,6 +26,8 @@ MOST_EXPERIMENTS = 4
 PARTIAL = 0.4
 # A cause is confirmed only if its removal makes up for most of the loss, not if it just crosses a threshold.
 ENOUGH = 0.6
+# A sham does the same if it goes at least half as far: new weights anywhere raise the rank a little.
+AS_MUCH = 0.5
 
 _SHOWN = ("unit_spread", "mean_cosine", "unit_effective_rank", "norm_median")
 _ORDER = (Status.CONFIRMED, Status.LIKELY, Status.UNTESTED, Status.REFUTED)
@@ -175,7 +177,8 @@ def _experimented(
     sham_restores = False
     if experiment.control is not None:
         control = numbers(experiment.control.seen)
-        sham_restores = symptoms.gone(experiment.control.seen) and _share_restored(kind, before, control) >= ENOUGH
+        needed = max(ENOUGH, AS_MUCH * share)
+        sham_restores = symptoms.gone(experiment.control.seen) and _share_restored(kind, before, control) >= needed
     made = replace(plain, change=experiment.change, before=before, after=after, control=control)
     if restored and sham_restores:
         return replace(made, status=Status.REFUTED, reason=f"a sham does the same: {experiment.sham}")
@@ -201,6 +204,7 @@ def _share_restored(kind: Kind | None, before: Mapping[str, float], after: Mappi
     """How much of the way to a sound value a change goes, on a logarithmic scale; may be negative."""
     name, sound = {
         Kind.DIMENSIONAL: ("unit_effective_rank", 10.0),
+        Kind.CLUSTER: ("unit_effective_rank", 10.0),
         Kind.NORM: ("norm_median", 1.0),
     }.get(kind or Kind.COMPLETE, ("unit_spread", 0.3))
     if name not in after or not after[name] > 0:
