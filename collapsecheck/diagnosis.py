@@ -14,6 +14,7 @@ from collapsecheck.errors import CollapsecheckError
 from collapsecheck.examination import examine
 from collapsecheck.observe import NotObservable, Observations
 from collapsecheck.observe.probe import Probe
+from collapsecheck.onset import Onset, settled
 from collapsecheck.scene import Scene
 from collapsecheck.verdict import Status as Health
 from collapsecheck.verdict import Verdict, judge
@@ -25,6 +26,8 @@ MOST_EXPERIMENTS = 4
 PARTIAL = 0.4
 # A cause is confirmed only if its removal makes up for most of the loss, not if it just crosses a threshold.
 ENOUGH = 0.6
+# A sham does the same if it goes at least half as far: new weights anywhere raise the rank a little.
+AS_MUCH = 0.5
 
 _SHOWN = ("unit_spread", "mean_cosine", "unit_effective_rank", "norm_median")
 _ORDER = (Status.CONFIRMED, Status.LIKELY, Status.UNTESTED, Status.REFUTED)
@@ -78,6 +81,9 @@ def diagnose(
     checks = _failing(scene.findings, level)
     symptoms = Symptoms(checks=checks, level=level, health=verdict.status, thresholds=thresholds or {})
     reproduced = _reproduced(scene.confirm, symptoms)
+    if reproduced and scene.confirm.items < scene.probe.items and not _reproduced(scene.probe, symptoms):
+        # A faint symptom needs more items than half of the probe; changes are fitted on the other half all the same.
+        scene, reproduced = scene.confirming_on(scene.probe), ""
     found: list[tuple[Diagnosis, Suspicion]] = []
     for cause_id, cause in all_causes().items():
         if (select and cause_id not in select) or cause_id in ignore or verdict.kind not in cause.explains:
@@ -85,6 +91,15 @@ def diagnose(
         advance(cause_id)
         found += _tried(cause(), scene, symptoms, reproduced)
     return _ranked(found)
+
+
+def onset_of(scene: Scene, diagnoses: Sequence[Diagnosis]) -> Onset | None:
+    """Where it begins: at the layer that an experiment has proven, or else where the depth profile falls."""
+    top = diagnoses[0] if diagnoses else None
+    proven = top is not None and (top.status is Status.CONFIRMED or (top.status is Status.LIKELY and not top.change))
+    if top is None or not proven or top.expected or scene.kind is None:
+        return scene.onset
+    return settled(scene.onset, top.layer, scene.path, scene.kind)
 
 
 def _failing(findings: Sequence[Finding], level: Level) -> frozenset[str]:
@@ -162,7 +177,8 @@ def _experimented(
     sham_restores = False
     if experiment.control is not None:
         control = numbers(experiment.control.seen)
-        sham_restores = symptoms.gone(experiment.control.seen) and _share_restored(kind, before, control) >= ENOUGH
+        needed = max(ENOUGH, AS_MUCH * share)
+        sham_restores = symptoms.gone(experiment.control.seen) and _share_restored(kind, before, control) >= needed
     made = replace(plain, change=experiment.change, before=before, after=after, control=control)
     if restored and sham_restores:
         return replace(made, status=Status.REFUTED, reason=f"a sham does the same: {experiment.sham}")
@@ -188,6 +204,7 @@ def _share_restored(kind: Kind | None, before: Mapping[str, float], after: Mappi
     """How much of the way to a sound value a change goes, on a logarithmic scale; may be negative."""
     name, sound = {
         Kind.DIMENSIONAL: ("unit_effective_rank", 10.0),
+        Kind.CLUSTER: ("unit_effective_rank", 10.0),
         Kind.NORM: ("norm_median", 1.0),
     }.get(kind or Kind.COMPLETE, ("unit_spread", 0.3))
     if name not in after or not after[name] > 0:

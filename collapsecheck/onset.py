@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 from collapsecheck.checks import Kind
 from collapsecheck.observe.layers import Flow, Layer
+from collapsecheck.observe.trace import Site
 
 # Inputs that are themselves this much alike, or of this rank, cannot be told apart by any model.
 POOR_INPUT = {Kind.COMPLETE: 1e-3, Kind.CONE: 1e-3, Kind.DIMENSIONAL: 1.5, Kind.NORM: 1e-6, Kind.CLUSTER: 0.2}
@@ -53,13 +54,14 @@ def measured(kind: Kind) -> tuple[str, Callable[[Flow], float]]:
     return "relative spread", lambda flow: flow.relative_spread
 
 
-def locate(path: Sequence[Layer], kind: Kind) -> Onset | None:
+def locate(path: Sequence[Layer], kind: Kind, non_finite: Callable[[], Collection[Site]] = tuple) -> Onset | None:
     """Find the onset along the steps that lead to the embedding.
 
     Parameters
     ----------
     path : steps in the order of execution; the last one gives the embedding.
     kind : what was lost there.
+    non_finite : asked for the steps that give NaN or Inf anywhere, where that is what is looked for.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def locate(path: Sequence[Layer], kind: Kind) -> Onset | None:
     if not path:
         return None
     if kind is Kind.NON_FINITE:
-        return _first_non_finite(path)
+        return _first_non_finite(path, non_finite())
     name, measure = measured(kind)
     start = path[0].before
     values = [measure(start) if start is not None else math.nan, *(measure(layer.after) for layer in path)]
@@ -104,11 +106,53 @@ def locate(path: Sequence[Layer], kind: Kind) -> Onset | None:
     )
 
 
-def _first_non_finite(path: Sequence[Layer]) -> Onset | None:
+def settled(onset: Onset | None, layer: str, path: Sequence[Layer], kind: Kind) -> Onset | None:
+    """The onset when an experiment has proven at which layer the loss begins.
+
+    A statistic sees where most of the spread goes; what goes wrong before may show only behind the next activation.
+
+    Parameters
+    ----------
+    onset : as the depth profile alone has it.
+    layer : where the proven cause is; "input" for the data.
+    """
+    name, measure = measured(kind)
+    last = onset.last if onset is not None else ""
+    if onset is not None and onset.layer == layer:
+        return onset
+    if layer == "input":
+        start = path[0].before if path else None
+        found = _at_input(name, measure(start) if start is not None and kind is not Kind.NON_FINITE else math.nan)
+        return replace(found, last=last or "input")
+    steps = [step for step in path if step.site.layer == layer]
+    if not layer or not steps:
+        return onset
+    step, place = steps[0], path.index(steps[0])
+    if kind is Kind.NON_FINITE:
+        before, after = 1.0, float(step.after.finite)
+    else:
+        came = step.before or (path[place - 1].after if place else None)
+        before, after = measure(came) if came is not None else math.nan, measure(step.after)
+    shown = str(step.site)
+    ends = {str(one.site): one.depth for one in path}
+    return Onset(
+        layer=layer,
+        step=shown,
+        type=step.site.function or step.site.type,
+        depth=float(step.depth),
+        measure=name,
+        before=before,
+        after=after,
+        first=shown,
+        last=last if ends.get(last, -1) > step.depth else shown,
+    )
+
+
+def _first_non_finite(path: Sequence[Layer], known: Collection[Site]) -> Onset | None:
     name, start = "finite values", path[0].before
     if start is not None and not start.finite:
         return _at_input(name, 0.0)
-    found = next((layer for layer in path if not layer.after.finite), None)
+    found = next((layer for layer in path if layer.site in known or not layer.after.finite), None)
     if found is None:
         return None
     step = str(found.site)

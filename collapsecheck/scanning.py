@@ -289,7 +289,7 @@ def _depth(
     progress: Progress,
 ) -> dict[str, Any]:
     """Where it begins, and why: what the report says of it."""
-    from collapsecheck.diagnosis import all_causes, diagnose
+    from collapsecheck.diagnosis import all_causes, diagnose, onset_of
     from collapsecheck.scene import Scene
 
     scene = Scene(seen=seen, findings=findings, kind=verdict.kind, probe=taker.probe(), layers=taker.layers())
@@ -317,7 +317,7 @@ def _depth(
         )
         for layer in scene.path
     )
-    return {"layers": layers, "onset": scene.onset, "diagnoses": diagnoses}
+    return {"layers": layers, "onset": onset_of(scene, diagnoses), "diagnoses": diagnoses}
 
 
 def check_settings(settings: Settings) -> None:

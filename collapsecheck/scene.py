@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from collapsecheck.checks import Finding, Kind
 from collapsecheck.observe import Observations
 from collapsecheck.observe.layers import Layer
 from collapsecheck.observe.probe import Probe
+from collapsecheck.observe.weights import Weight, biases_of, weights_of
 from collapsecheck.onset import Onset, locate
 
 M = TypeVar("M", bound=nn.Module)
@@ -40,6 +41,12 @@ class Scene:
     def __post_init__(self) -> None:
         self.find, self.confirm = self.probe.halves()
 
+    def confirming_on(self, probe: Probe) -> Scene:
+        """The same scene, with its changes judged on other items."""
+        other = replace(self)
+        other.confirm = probe
+        return other
+
     @cached_property
     def path(self) -> tuple[Layer, ...]:
         """The steps up to the embedding, in the order of execution."""
@@ -53,7 +60,7 @@ class Scene:
     @cached_property
     def onset(self) -> Onset | None:
         """Where the loss begins; None without one, or where it does not show in depth."""
-        return locate(self.path, self.kind) if self.kind is not None else None
+        return locate(self.path, self.kind, lambda: self.probe.non_finite) if self.kind is not None else None
 
     @property
     def module(self) -> nn.Module:
@@ -67,6 +74,24 @@ class Scene:
             module = modules.get(layer.site.layer)
             if not layer.site.function and isinstance(module, kinds):
                 yield layer, module
+
+    @cached_property
+    def weights(self) -> tuple[Weight, ...]:
+        """The matrices of weights on the path, in the order in which they take part; each once."""
+        found: dict[tuple[str, str], Weight] = {}
+        for layer in self.path:
+            for weight in weights_of(layer, self.module):
+                found.setdefault((weight.name, weight.title), weight)
+        return tuple(found.values())
+
+    @cached_property
+    def biases(self) -> dict[str, Layer]:
+        """What is added to every item alike, by name, with the steps that do so."""
+        found: dict[str, Layer] = {}
+        for layer in self.path:
+            for name in biases_of(layer, self.module):
+                found.setdefault(name, layer)
+        return found
 
     def innocent(self, layer: Layer, *kinds: type[nn.Module]) -> tuple[Layer, nn.Module] | None:
         """Another step of these classes, nearest in depth, that is not the same module: for a sham change."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
@@ -18,6 +18,8 @@ from collapsecheck.scene import Scene
 SMALL_SPREAD = 0.5
 # Roundings of the numbers in which the rows are given: what is less than this many is noise.
 ROUNDINGS = 30.0
+# A step that leaves less than the reciprocal of this of the spread it gets may have added the offset.
+SUDDEN = 3.0
 
 
 class CommonOffset(Cause):
@@ -41,7 +43,7 @@ class CommonOffset(Cause):
         if spread >= SMALL_SPREAD or spread < ROUNDINGS * scene.seen.rounding_floor or rank < 2:
             return
         yield Suspicion(
-            layer=scene.onset.layer if scene.onset else scene.probe.readout.layer,
+            layer=next((_layer(name) for name, _ in _heavy(scene)), _seen_at(scene)),
             depth=1e9,  # at the very end: whatever else explains the symptom comes before
             evidence=(
                 f"the common part of the embeddings is {math.sqrt(1 - spread**2) / spread:.0f} times as long as what "
@@ -53,18 +55,12 @@ class CommonOffset(Cause):
 
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
         """Subtract the mean; as a sham, a vector of its length elsewhere."""
-        onset = scene.onset
-        layer = onset.layer if onset is not None and onset.layer != "input" and not onset.gradual else ""
-        module = scene.module.get_submodule(layer)
-        if layer and isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and module.bias is not None:
-            other = next((one for one in reversed(list(_biased(scene))) if one != layer), None)
+        for name, other in _heavy(scene):
             yield Intervention(
-                probe=scene.confirm.with_tensors({f"{layer}.bias": torch.zeros_like(module.bias.detach())}),
-                change=f"the bias of {layer} set to zero",
-                control=scene.confirm.with_tensors({f"{other}.bias": torch.zeros_like(_bias(scene, other))})
-                if other
-                else None,
-                sham=f"setting that of {other} to zero" if other else "",
+                probe=scene.confirm.with_tensors({name: _zeros(scene, name)}),
+                change=f"{name} set to zero",
+                control=scene.confirm.with_tensors({other: _zeros(scene, other)}) if other else None,
+                sham=f"setting {other} to zero" if other else "",
                 uncontrolled="" if other else "no other layer has a bias",
             )
         mean = scene.find.embeddings.mean(0)
@@ -103,11 +99,25 @@ class CommonOffset(Cause):
         )
 
 
-def _biased(scene: Scene) -> Iterator[str]:
-    for layer, module in scene.steps(nn.Linear, nn.modules.conv._ConvNd):
-        if module.bias is not None:
-            yield layer.site.layer
+def _heavy(scene: Scene) -> Iterator[tuple[str, str]]:
+    """Biases at whose step much of the spread is lost at once, the worst first, with another one for a sham."""
+    falls = {}
+    for name, layer in scene.biases.items():
+        if layer.before is not None and layer.after.relative_spread > 0:
+            falls[name] = layer.before.relative_spread / layer.after.relative_spread
+    worst = sorted((name for name in falls if falls[name] > SUDDEN), key=lambda name: -falls[name])
+    for name in worst[:2]:
+        others = [other for other in falls if scene.biases[other].site != scene.biases[name].site]
+        yield name, min(others, key=lambda other: falls[other], default="")
 
 
-def _bias(scene: Scene, layer: str) -> Tensor:
-    return scene.module.get_parameter(f"{layer}.bias").detach()
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0].removesuffix(".out_proj")
+
+
+def _seen_at(scene: Scene) -> str:
+    return scene.onset.layer if scene.onset is not None else scene.path[-1].site.layer if scene.path else ""
+
+
+def _zeros(scene: Scene, name: str) -> Tensor:
+    return torch.zeros_like(scene.module.get_parameter(name).detach())

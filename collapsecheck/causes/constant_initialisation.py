@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
-from torch import Tensor, nn
-
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
-from collapsecheck.observe.probe import renewed, weight_of
+from collapsecheck.observe.probe import redrawn
+from collapsecheck.observe.weights import Weight
 from collapsecheck.scene import Scene
 
-# Deviation between the rows of a weight over its size: independent rows have 1, rows that training moved apart 0.1.
-ALIKE = 1e-3
+# Share of the weights of a net that no training leaves alike by design, as it does zeros at the end of branches.
+MANY = 0.6
 
 
 class ConstantInitialisation(Cause):
@@ -27,37 +25,34 @@ class ConstantInitialisation(Cause):
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Compare the rows of each weight."""
-        found = _alike(scene)
-        if not found:
+        alike = _alike(scene)
+        if not alike:
             return
-        first = min(found, key=lambda name: found[name])
-        zero = not weight_of(scene.module.get_submodule(first)).any()
+        first, layers = alike[0], {weight.layer.site for weight in alike}
         yield Suspicion(
-            layer=first,
-            depth=found[first],
+            layer=first.layer.site.layer,
+            depth=first.layer.depth,
             evidence=(
-                f"{first}: all weights are zero"
-                if zero
-                else f"in {len(found)} layer{'s' * (len(found) > 1)}, first in {first}, all units have the same weights"
+                f"all weights of {first} are zero"
+                if not first.rows.any()
+                else f"in {len(layers)} layer{'s' * (len(layers) > 1)}, first in {first}, all units have the same weights"
             ),
-            known=True,
-            numbers={"layers": len(found)},
+            known=len(alike) > MANY * len(scene.weights),
+            numbers={"layers": len(layers)},
         )
 
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
         """Initialise them at random; as a sham, as many of the others."""
         alike = _alike(scene)
-        others = [
-            layer for layer, _ in scene.steps(nn.Linear, nn.modules.conv._ConvNd) if layer.site.layer not in alike
-        ]
-        chosen = sorted(others, key=lambda layer: abs(layer.depth - suspicion.depth))[: len(alike)]
-        names = [layer.site.layer for layer in chosen]
+        names = {weight.name for weight in alike}
+        others = [weight for weight in scene.weights if weight.name not in names]
+        chosen = sorted(others, key=lambda weight: abs(weight.layer.depth - suspicion.depth))[: len(alike)]
         yield Intervention(
-            probe=scene.confirm.with_modules(_new(scene, alike)),
-            change=f"{', '.join(list(alike)[:3])}{' and others' if len(alike) > 3 else ''} initialised at random",
-            control=scene.confirm.with_modules(_new(scene, names)) if names else None,
-            sham=f"initialising {', '.join(names[:3])} anew" if names else "",
-            uncontrolled="" if names else "all layers are alike, none can serve as a sham",
+            probe=redrawn(scene.confirm, alike),
+            change=f"{_listed(alike)} initialised at random",
+            control=redrawn(scene.confirm, chosen) if chosen else None,
+            sham=f"initialising {_listed(chosen)} anew" if chosen else "",
+            uncontrolled="" if chosen else "all layers are alike, none can serve as a sham",
         )
 
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
@@ -78,24 +73,10 @@ class ConstantInitialisation(Cause):
         )
 
 
-def _alike(scene: Scene) -> dict[str, float]:
-    """Depths of the layers on the path whose units all have the same weights."""
-    found = {}
-    for layer, module in scene.steps(nn.Linear, nn.modules.conv._ConvNd):
-        rows = _rows(module)
-        if len(rows) > 1:
-            size = rows.square().mean().sqrt()
-            apart = (rows - rows.mean(0)).square().mean().sqrt()
-            if bool(torch.isfinite(size)) and bool(apart <= ALIKE * size):
-                found[layer.site.layer] = float(layer.depth)
-    return found
+def _alike(scene: Scene) -> list[Weight]:
+    """The matrices on the path whose units all have the same weights, though they see the same."""
+    return [weight for weight in scene.weights if weight.alike]
 
 
-def _rows(module: nn.Module) -> Tensor:
-    weight = weight_of(module).double()
-    return weight.flatten(1) if weight.ndim > 1 else weight[:, None]
-
-
-def _new(scene: Scene, names: Sequence[str] | dict[str, float]) -> dict[str, nn.Module]:
-    made = {name: renewed(scene.module.get_submodule(name), seed) for seed, name in enumerate(names)}
-    return {name: module for name, module in made.items() if module is not None}
+def _listed(weights: Sequence[Weight]) -> str:
+    return ", ".join(map(str, weights[:3])) + " and others" * (len(weights) > 3)

@@ -4,59 +4,65 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
 from collapsecheck.observe.layers import Layer
 from collapsecheck.observe.probe import Probe, with_bias
+from collapsecheck.observe.weights import biases_of
 from collapsecheck.scene import Scene
 
 # Share of the units that never fire. Sound trained nets have up to two thirds; where information is lost, nearly all.
 DEAD = 0.75
+# Activations that are flat below zero by and by, and from where on: there the slope is under 3 %.
+SMOOTH = {"gelu": -3.0, "silu": -6.0, "mish": -6.0, "hardswish": -3.0, "elu": -4.0, "selu": -4.0, "celu": -4.0}
+_SHIFTED = (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
-Source = tuple[Layer, nn.Module]
+Source = tuple[Layer, str]  # the step in front of a rectifier, and the bias there
 
 
 class DeadReLU(Cause):
     """Most units of a rectifier never fire: for every item they give exactly 0.
 
     After a step that was too large, or with biases far below zero, the inputs of a ReLU are negative for all items: its
-    output is 0, and so is its gradient, for good (Lu et al. 2019, arXiv:1903.06733). Sparse units, which fire for some
-    items, are no fault. The experiment recentres the layer in front, so that each unit fires for about half of the
-    items; the sham does the same to another layer.
+    output is 0, and so is its gradient, for good (Lu et al. 2019, arXiv:1903.06733). GELU, SiLU and ELU die in the same
+    way, only further down. Sparse units, which fire for some items, are no fault. The experiment recentres the layer in
+    front, so that each unit fires for about half of the items; the sham does the same to another layer.
     """
 
     explains = frozenset({Kind.COMPLETE, Kind.NORM, Kind.DIMENSIONAL, Kind.CLUSTER, Kind.CONE})
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Count the units that never fire, after every rectifier."""
-        for layer, source in _rectifiers(scene):
-            silent = float((layer.after.firing == 0).mean())
+        for layer, source, _ in _rectifiers(scene):
+            silent = float(_silent(layer).mean())
             if silent < DEAD:
                 continue
             yield Suspicion(
-                layer=source[0].site.layer,
+                layer=source.site.layer,
                 depth=layer.depth,
                 evidence=(
-                    f"{silent:.0%} of the units of {layer.site} never fire: after {source[0].site} they are below zero "
+                    f"{silent:.0%} of the units of {layer.site} never fire: after {source.site} they are below zero "
                     "for every item"
                 ),
-                numbers={"silent_units": silent},
+                numbers={"silent_units": silent, "source": str(source.site)},
             )
 
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
         """Recentre the layer in front of the rectifier; as a sham, the one in front of another."""
-        sources = {source[0].site.layer: source for _, source in _rectifiers(scene)}
-        if suspicion.layer not in sources:
-            return
-        suspected = {one.layer for one in self.suspect(scene)}
+        sources = {str(source.site): (source, bias) for _, source, bias in _rectifiers(scene)}
+        name = suspicion.numbers["source"]
+        suspected = {one.numbers["source"] for one in self.suspect(scene)}
         innocent = [name for name in sources if name not in suspected]
         near = min(innocent, key=lambda name: abs(sources[name][0].depth - suspicion.depth), default=None)
         yield Intervention(
-            probe=recentred(scene.find, suspicion.layer).on_items(scene.confirm),
-            change=f"the bias of {suspicion.layer} moved so that each unit is centred at zero",
-            control=recentred(scene.find, near).on_items(scene.confirm) if near else None,
+            probe=_revived(scene, *sources[name]),
+            change=f"the bias of {name} moved so that each unit is centred at zero",
+            control=_revived(scene, *sources[near]) if near else None,
             sham=f"moving that of {near} in the same way" if near else "",
             uncontrolled="" if near else "every rectifier is dead, none can serve as a sham",
         )
@@ -92,17 +98,39 @@ class DeadReLU(Cause):
         )
 
 
-def _rectifiers(scene: Scene) -> Iterator[tuple[Layer, Source]]:
-    """Rectifiers on the path, each with the layer with weights in front of it."""
-    weighted = list(scene.steps(nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm))
-    weighted += list(scene.steps(nn.LayerNorm))
+def _rectifiers(scene: Scene) -> Iterator[tuple[Layer, Layer, str]]:
+    """Rectifiers on the path, each with the step in front that shifts its units, and the name of the bias there."""
+    shifting = [(layer, "") for layer, _ in scene.steps(*_SHIFTED)]
     for layer in scene.path:
-        is_relu = layer.site.function in ("relu", "relu6") or layer.site.type in ("ReLU", "ReLU6")
-        if not is_relu or not layer.after.rectified:
+        if layer.site.function and biases_of(layer, scene.module):
+            shifting.append((layer, biases_of(layer, scene.module)[0]))
+    for layer in scene.path:
+        kind = _kind(layer)
+        if kind not in SMOOTH and not (kind in ("relu", "relu6") and layer.after.rectified):
             continue
-        before = [one for one in weighted if one[0].depth < layer.depth and one[0].units == layer.units]
+        before = [one for one in shifting if one[0].depth < layer.depth and one[0].units == layer.units]
         if before:
-            yield layer, max(before, key=lambda one: one[0].depth)
+            yield layer, *max(before, key=lambda one: one[0].depth)
+
+
+def _kind(layer: Layer) -> str:
+    return layer.site.function or layer.site.type.lower()
+
+
+def _silent(layer: Layer) -> NDArray[np.bool_]:
+    """Which of the sampled units are on the flat side for every item."""
+    if _kind(layer) not in SMOOTH:
+        return layer.after.firing == 0
+    if layer.before is None:
+        return np.zeros(1, np.bool_)
+    return np.asarray(layer.before.values.max((0, 2)) < SMOOTH[_kind(layer)])
+
+
+def _revived(scene: Scene, source: Layer, bias: str) -> Probe:
+    """Items to confirm on, with the units of a step centred: by their means, or with a bias of zero in a function."""
+    if bias:
+        return scene.confirm.with_tensors({bias: torch.zeros_like(scene.module.get_parameter(bias).detach())})
+    return recentred(scene.find, source.site.layer).on_items(scene.confirm)
 
 
 def recentred(probe: Probe, layer: str) -> Probe:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
+from collapsecheck.causes.vanishing_signal import too_small
 from collapsecheck.checks import Kind
 from collapsecheck.observe.probe import Probe
 from collapsecheck.scene import Scene
@@ -31,7 +32,7 @@ class DepthWithoutNormalisation(Cause):
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Count layers, and see whether the spread falls steadily."""
         weighted = [layer for layer, _ in scene.steps(*_WEIGHTED)]
-        if len(weighted) < DEEP or any(True for _ in scene.steps(*_NORMS)):
+        if len(weighted) < DEEP or any(True for _ in scene.steps(*_NORMS)) or too_small(scene):
             return
         falls = [
             layer.before.relative_spread / layer.after.relative_spread

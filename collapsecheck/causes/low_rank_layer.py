@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import nn
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
-from collapsecheck.observe.probe import renewed, weight_of
+from collapsecheck.observe.probe import redrawn
+from collapsecheck.observe.weights import Weight
 from collapsecheck.scene import Scene
 
 # Effective rank of a weight over its smaller side: 0.6 at random, 0.2 to 0.5 trained.
@@ -26,12 +26,13 @@ class LowRankLayer(Cause):
     initialises that layer anew; the sham does so with a neighbour.
     """
 
-    explains = frozenset({Kind.DIMENSIONAL, Kind.COMPLETE, Kind.CONE})
+    explains = frozenset({Kind.DIMENSIONAL, Kind.COMPLETE, Kind.CONE, Kind.CLUSTER})
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Decompose the weights, and compare the ranks of what goes in and out."""
-        for layer, module in scene.steps(nn.Linear, nn.modules.conv._ConvNd):
-            rank, side = weight_rank(module)
+        for weight in scene.weights:
+            layer = weight.layer
+            rank, side = weight_rank(weight)
             if side < 4 or layer.before is None:
                 continue
             before, after = layer.before.effective_rank, layer.after.effective_rank
@@ -42,27 +43,24 @@ class LowRankLayer(Cause):
                 layer=layer.site.layer,
                 depth=layer.depth,
                 evidence=(
-                    f"the weight of {layer.site.layer} has an effective rank of {rank:.1f} of {side}; "
+                    f"{weight} has an effective rank of {rank:.1f} of {side}; "
                     f"{before:.1f} dimensions go in and {after:.1f} come out"
                 ),
-                numbers={"weight_rank": rank, "side": side},
+                numbers={"weight_rank": rank, "side": side, "weight": weight.name, "title": weight.title},
             )
 
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
-        """Initialise it anew; as a sham, a neighbour."""
-        kinds = (nn.Linear, nn.modules.conv._ConvNd)
-        module = renewed(scene.module.get_submodule(suspicion.layer))
-        layer = next(one for one in scene.path if one.site.layer == suspicion.layer)
-        other = scene.innocent(layer, *kinds)
-        sham = renewed(other[1]) if other else None
-        if module is None:
-            return
+        """Draw it anew; as a sham, a neighbour."""
+        named = suspicion.numbers["weight"], suspicion.numbers["title"]
+        weight = next(one for one in scene.weights if (one.name, one.title) == named)
+        others = [one for one in scene.weights if one.name != weight.name]
+        other = min(others, key=lambda one: abs(one.layer.depth - weight.layer.depth), default=None)
         yield Intervention(
-            probe=scene.confirm.with_modules({suspicion.layer: module}),
-            change=f"{suspicion.layer} initialised anew, at full rank",
-            control=scene.confirm.with_modules({other[0].site.layer: sham}) if other and sham else None,
-            sham=f"initialising {other[0].site.layer} anew" if other and sham else "",
-            uncontrolled="" if other and sham else "there is no other layer with weights",
+            probe=redrawn(scene.confirm, [weight]),
+            change=f"{weight} drawn anew, at full rank",
+            control=redrawn(scene.confirm, [other]) if other else None,
+            sham=f"drawing {other} anew" if other else "",
+            uncontrolled="" if other else "there is no other layer with weights",
         )
 
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
@@ -84,13 +82,13 @@ class LowRankLayer(Cause):
         )
 
 
-def weight_rank(module: nn.Module) -> tuple[float, int]:
-    """Effective rank (Roy & Vetterli 2007, of the singular values) of a weight as a matrix, and its smaller side."""
-    weight = weight_of(module).double().flatten(1)
-    side = min(weight.shape)
-    if side > WIDEST or not bool(torch.isfinite(weight).all()):
+def weight_rank(weight: Weight) -> tuple[float, int]:
+    """Effective rank (Roy & Vetterli 2007, of the singular values) of a matrix, and its smaller side."""
+    rows = weight.rows
+    side = min(rows.shape)
+    if side > WIDEST or not bool(torch.isfinite(rows).all()):
         return float(side), side
-    gram = weight @ weight.T if len(weight) <= weight.shape[1] else weight.T @ weight
+    gram = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
     values = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
     if not values.sum() > 0:
         return 0.0, side

@@ -32,7 +32,7 @@ class RogueDimension(Cause):
             return
         shown = ", ".join(map(str, largest))
         yield Suspicion(
-            layer=scene.probe.readout.layer,
+            layer=scene.onset.layer if scene.onset else scene.path[-1].site.layer if scene.path else "",
             depth=1e8,
             evidence=f"dimension{'s' * (len(largest) > 1)} {shown} hold {share:.0%} of the squared length",
             size=0.1 * len(largest),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -18,6 +19,8 @@ from collapsecheck.scene import Scene
 RANGES = {"tanh": (-1.0, 1.0, 0.01), "sigmoid": (0.0, 1.0, 0.005), "softsign": (-1.0, 1.0, 0.1),
           "hardtanh": (-1.0, 1.0, 0.0), "hardsigmoid": (0.0, 1.0, 0.0), "relu6": (0.0, 6.0, 0.0)}  # fmt: skip
 SATURATED = 0.8
+# A gate (a sigmoid) with a bias beyond this is shut or open whatever usual inputs add to it.
+GATE = 8.0
 
 
 class SaturatedActivation(Cause):
@@ -43,8 +46,26 @@ class SaturatedActivation(Cause):
                 numbers={"saturated": share},
             )
 
+        for layer, module in scene.steps(nn.RNNBase):
+            values = layer.after.values
+            ends = float((np.abs(values) > 1 - 2 * RANGES["tanh"][2]).mean())
+            stuck = _stuck_gates(module)
+            if ends < SATURATED and stuck < SATURATED:
+                continue
+            yield Suspicion(
+                layer=layer.site.layer,
+                depth=layer.depth,
+                evidence=f"{ends:.0%} of the states of {layer.site} are at an end of their range"
+                if ends >= SATURATED
+                else f"a gate of {layer.site} never moves: {stuck:.0%} of its biases are beyond ±{GATE:g}",
+                numbers={"saturated": max(ends, stuck)},
+            )
+
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
         """Scale the layer in front; as a sham, the one in front of another activation."""
+        if isinstance(scene.module.get_submodule(suspicion.layer), nn.RNNBase):
+            yield _relaxed(scene, suspicion.layer)
+            return
         sources = [source.site.layer for _, source in _bounded(scene)]
         suspected = {one.layer for one in self.suspect(scene)}
         others = [name for name in sources if name not in suspected]
@@ -102,6 +123,35 @@ def _bounded(scene: Scene) -> Iterator[tuple[Layer, Layer]]:
         before = [one for one in weighted if one.depth < layer.depth and one.units == layer.units]
         if before:
             yield layer, max(before, key=lambda one: one.depth)
+
+
+def _stuck_gates(module: nn.Module) -> float:
+    """Largest share of the biases of one gate (of one layer) that hold it open or shut whatever comes in."""
+    found = 0.0
+    gates = {"LSTM": 4, "GRU": 3}.get(type(module).__name__, 1)
+    for name, tensor in module.named_parameters():
+        other = dict(module.named_parameters()).get(name.replace("bias_ih", "bias_hh"))
+        if name.startswith("bias_ih") and other is not None:
+            parts = (tensor + other).detach().chunk(gates)
+            found = max(found, *(float((part.abs() > GATE).double().mean()) for part in parts))
+    return found
+
+
+def _relaxed(scene: Scene, layer: str) -> Intervention:
+    """A recurrent layer brought to the size that torch initialises, with biases of zero; as a sham, another layer."""
+    place = f"{layer}."
+    inside = [weight for weight in scene.weights if weight.name.startswith(place)]
+    tensors = {key: value for weight in inside for key, value in weight.usual().items()}
+    names = [name for name, _ in scene.module.get_submodule(layer).named_parameters() if name.startswith("bias")]
+    tensors |= {place + name: torch.zeros_like(scene.module.get_parameter(place + name).detach()) for name in names}
+    other = next((weight for weight in reversed(scene.weights) if not weight.name.startswith(place)), None)
+    return Intervention(
+        probe=scene.confirm.with_tensors(tensors),
+        change=f"the weights of {layer} scaled to the size of torch's initialisation, and its biases set to zero",
+        control=scene.confirm.with_tensors(other.usual()) if other is not None else None,
+        sham=f"scaling {other} to that size" if other is not None else "",
+        uncontrolled="" if other is not None else "there is no other layer with weights",
+    )
 
 
 def _range(layer: Layer) -> tuple[float, float, float] | None:

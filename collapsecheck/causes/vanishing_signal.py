@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-import torch
-from torch import nn
+from torch import Tensor
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
-from collapsecheck.observe.probe import weight_of
+from collapsecheck.observe.probe import Probe
+from collapsecheck.observe.weights import Weight
 from collapsecheck.scene import Scene
 
 # Root mean square of a weight times √fan-in: 0.58 as torch initialises, 1.4 after He; trained ones 0.2 to 3.
@@ -28,36 +29,32 @@ class VanishingSignal(Cause):
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Compare the size of each weight with that of its initialiser."""
-        sizes = _sizes(scene)
-        small = {name: size for name, size in sizes.items() if 0 < size < SMALL}
+        small = too_small(scene)
         if not small:
             return
-        depths = {layer.site.layer: layer.depth for layer in scene.path}
-        first = min(small, key=lambda name: depths[name])
+        first = small[0]
         yield Suspicion(
-            layer=first,
-            depth=depths[first],
+            layer=first.layer.site.layer,
+            depth=first.layer.depth,
             evidence=(
-                f"{len(small)} of {len(sizes)} layers with weights are too small to pass on what they get: {first} "
-                f"by a factor of {1 / (math.sqrt(3) * small[first]):.2g} against torch's initialisation"
+                f"{len(small)} of {len(scene.weights)} weights are too small to pass on what they get: {first} "
+                f"by a factor of {1 / (math.sqrt(3) * first.size):.2g} against torch's initialisation"
             ),
             size=0.5 * len(small),
-            numbers=small,
+            numbers={str(weight): weight.size for weight in small},
         )
 
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
         """Scale the weights; as a sham, those of a layer of usual size."""
-        sizes = _sizes(scene)
-        factors = {name: 1 / (math.sqrt(3) * sizes[name]) for name in suspicion.numbers}
-        usual = [name for name, size in sizes.items() if size >= SMALL]
-        changed = {f"{name}.weight": _weight(scene, name) * factor for name, factor in factors.items()}
-        sham = {f"{name}.weight": _weight(scene, name) / (math.sqrt(3) * sizes[name]) for name in usual[-1:]}
+        small = too_small(scene)
+        usual = [weight for weight in scene.weights if weight.size >= SMALL][-1:]
+        names = ", ".join(map(str, small[:3])) + " and others" * (len(small) > 3)
         yield Intervention(
-            probe=scene.confirm.with_tensors(changed),
-            change=f"the weights of {', '.join(list(factors)[:3])} scaled to the size of torch's initialisation",
-            control=scene.confirm.with_tensors(sham) if sham else None,
-            sham=f"scaling those of {usual[-1]} to that size" if sham else "",
-            uncontrolled="" if sham else "all layers are too small, none can serve as a sham",
+            probe=_scaled(scene.confirm, small),
+            change=f"{names} scaled to the size of torch's initialisation",
+            control=_scaled(scene.confirm, usual) if usual else None,
+            sham=f"scaling {usual[0]} to that size" if usual else "",
+            uncontrolled="" if usual else "all layers are too small, none can serve as a sham",
         )
 
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
@@ -80,15 +77,14 @@ class VanishingSignal(Cause):
         )
 
 
-def _sizes(scene: Scene) -> dict[str, float]:
-    """Root mean square of each weight on the path times √fan-in."""
-    found = {}
-    for layer, module in scene.steps(nn.Linear, nn.modules.conv._ConvNd):
-        weight = weight_of(module)
-        fan_in = weight[0].numel()
-        found[layer.site.layer] = float(weight.double().square().mean().sqrt()) * math.sqrt(fan_in)
-    return found
+def too_small(scene: Scene) -> list[Weight]:
+    """The weights on the path that are far smaller than any initialiser makes them, but not zero."""
+    return [weight for weight in scene.weights if 0 < weight.size < SMALL and not weight.alike]
 
 
-def _weight(scene: Scene, layer: str) -> torch.Tensor:
-    return weight_of(scene.module.get_submodule(layer))
+def _scaled(probe: Probe, weights: Sequence[Weight]) -> Probe:
+    tensors: dict[str, Tensor] = {}
+    for weight in weights:
+        given = replace(weight, tensor=tensors.get(weight.name, weight.tensor))
+        tensors |= given.usual()
+    return probe.with_tensors(tensors)

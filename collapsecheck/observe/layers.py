@@ -118,7 +118,7 @@ class Layer:
     """One step: `depth` counts steps in the order of execution; `shape` is that of one item's output.
 
     `units` is the number of units (channels, dimensions) it has, `before` what came in (None for containers and steps
-    without a tensor), `after` what went out.
+    without a tensor), `after` what went out. `parameters` are the names of those that a function was called with.
     """
 
     site: Site
@@ -127,6 +127,7 @@ class Layer:
     units: int
     before: Flow | None
     after: Flow
+    parameters: tuple[str, ...] = ()
 
     @property
     def gain(self) -> float:
@@ -218,6 +219,7 @@ class LayerRecorder:
                 units=kept.shape[kept.axis - 1],
                 before=_flow(kept.before),
                 after=_flow(kept.after) or _EMPTY,
+                parameters=self._trace.parameters.get(site, ()),
             )
             for site, kept in self._kept.items()
             if site not in self.unseen and sum(len(one) for one, _ in kept.after) == self.items

@@ -18,6 +18,8 @@ from collapsecheck.models.reduction import select
 from collapsecheck.observe import NotObservable, Observations, observe_arrays
 from collapsecheck.observe.forward import Forward, InputBatch, extract
 from collapsecheck.observe.layers import Layer, LayerRecorder, unit_axis
+from collapsecheck.observe.trace import Site, Trace
+from collapsecheck.observe.weights import Weight, computed, plain
 
 PROBE_ITEMS = 512
 PROBE_BYTES = 512 * 2**20  # of inputs kept in memory
@@ -85,10 +87,13 @@ class Probe:
         for name, tensor in tensors.items():
             path, _, attribute = name.rpartition(".")
             part = module.get_submodule(path)
-            if attribute in part._parameters:
-                part._parameters[attribute] = nn.Parameter(tensor, requires_grad=False)
-            else:
-                part._buffers[attribute] = tensor
+            if computed(part) and path:
+                part = plain(part)
+                above, _, last = path.rpartition(".")
+                setattr(module.get_submodule(above), last, part)
+            # Through the module, since recurrent layers keep a list of their tensors besides.
+            is_buffer = attribute in part._buffers
+            setattr(part, attribute, tensor if is_buffer else nn.Parameter(tensor, requires_grad=False))
         return self.on(module)
 
     def with_modules(self, modules: Mapping[str, nn.Module]) -> Probe:
@@ -162,6 +167,16 @@ class Probe:
                 forward(batch.inputs)
         return recorder.layers()
 
+    @cached_property
+    def non_finite(self) -> frozenset[Site]:
+        """Steps that give NaN or Inf anywhere, for any item; samples of the layers may miss a single number."""
+        listener = _NonFinite()
+        forward = Forward(self.readout, self.device, self.precision)
+        with self.readout.attached(), Trace(self.module, listener).attached():
+            for batch in self.batches:
+                forward(batch.inputs)
+        return frozenset(listener.found)
+
     def units_of(self, layer: str, where: Literal["input", "output"] = "output") -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of every unit of a layer [u], over all items and positions."""
         sums: list[Tensor] = []
@@ -183,6 +198,21 @@ class Probe:
         count, total, squares = torch.stack(sums).sum(0)
         mean = total / count
         return mean, (squares / count - mean.square()).clamp(min=0).sqrt()
+
+
+class _NonFinite:
+    """Hears which steps give something else than finite numbers."""
+
+    def __init__(self) -> None:
+        self.found: set[Site] = set()
+
+    def before(self, _: Tensor) -> None:
+        """Nothing is kept of what goes in."""
+
+    def after(self, site: Site, tensor: Tensor, _: Any) -> None:
+        """Look at all of it."""
+        if not bool(torch.isfinite(tensor).all()):
+            self.found.add(site)
 
 
 class ProbeTaker:
@@ -230,6 +260,15 @@ def _bytes_of(inputs: Any) -> int:
     return sum(tensor.nbytes for tensor in tensors)
 
 
+def redrawn(probe: Probe, weights: Sequence[Weight]) -> Probe:
+    """The probe with some matrices of weights drawn anew; biases stay."""
+    tensors: dict[str, Tensor] = {}
+    for seed, weight in enumerate(weights):
+        given = replace(weight, tensor=tensors.get(weight.name, weight.tensor))
+        tensors |= given.renewed(seed)
+    return probe.with_tensors(tensors)
+
+
 def renewed(module: nn.Module, seed: int = 0) -> nn.Module | None:
     """A copy of one layer as its class would initialise it; None where it has no way to do that."""
     reset = getattr(module, "reset_parameters", None)
@@ -244,14 +283,14 @@ def renewed(module: nn.Module, seed: int = 0) -> nn.Module | None:
 
 def with_bias(module: nn.Module, bias: Tensor) -> nn.Module:
     """A copy of a layer with another bias, or with one if it has none; its weight is shared."""
-    new = copy.copy(module)
-    new._parameters = {**module._parameters, "bias": nn.Parameter(bias, requires_grad=False)}
+    new = plain(module)
+    new._parameters = {**new._parameters, "bias": nn.Parameter(bias, requires_grad=False)}
     return new
 
 
 def weight_of(module: nn.Module) -> Tensor:
     """The weight of a layer, detached."""
-    weight = module._parameters.get("weight")
-    if weight is None:
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor):
         raise NotObservable(f"{type(module).__name__} has no weight of its own")
     return weight.detach()

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from collapsecheck.errors import NotMeasuredError
@@ -64,6 +65,11 @@ class Trace:
 
     Calls within modules of torch.nn are theirs; calls in other modules are heard by name (`FUNCTIONS`). What
     neither is a module nor one of these functions is invisible: the next module's input shows its effect.
+
+    Attributes
+    ----------
+    parameters
+        Names of the parameters that a function was called with, as `weight` in `F.linear(x, self.weight)`.
     """
 
     def __init__(self, model: nn.Module, listener: Listener) -> None:
@@ -74,14 +80,20 @@ class Trace:
         self._calls: Counter[tuple[str, str]] = Counter()
         self._last: Tensor | None = None
         self._talking = False
+        self._held: dict[int, str] = {}
+        self.parameters: dict[Site, tuple[str, ...]] = {}
 
     @contextmanager
     def attached(self) -> Iterator[Trace]:
         """Listen to one or several forward passes; calls are counted from 0 in each."""
         handles = []
+        held = {_storage(tensor): name for name, tensor in self.model.named_parameters()}
+        self._held = {place: name for place, name in held.items() if place}
         for name, module in self.model.named_modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # takes hooks of its own kind only
+            if "parametrizations" in name.split("."):
+                continue  # these compute weights, and not what becomes of an item
             handles.append(module.register_forward_pre_hook(self._enter(name), with_kwargs=True))
             handles.append(module.register_forward_hook(self._leave(name), with_kwargs=True, always_call=True))
         try:
@@ -98,8 +110,7 @@ class Trace:
             if not self._inside:
                 self._calls.clear()
                 self._last = None
-            leaf = next(module.children(), None) is None
-            heard = self._hear((*args, *kwargs.values())) if leaf else None
+            heard = self._hear((*args, *kwargs.values())) if _is_step(module) else None
             self._inside.append((name, module, heard, self._told))
 
         return hook
@@ -122,12 +133,14 @@ class Trace:
         if self._talking or not known or not self._inside:
             return function(*args, **kwargs)
         layer, module, _, _ = self._inside[-1]
-        if type(module).__module__.startswith("torch.nn.modules."):
+        if parametrize.type_before_parametrizations(module).__module__.startswith("torch.nn.modules."):
             return function(*args, **kwargs)
         heard = self._hear((*args, *kwargs.values()))
         result = function(*args, **kwargs)
         kind = name.strip("_") if name.startswith("__") else name.rstrip("_")
-        self._tell(Site(layer=layer, type=type(module).__name__, function=_OPERATORS.get(kind, kind)), result, heard)
+        used = [self._held.get(_storage(one), "") for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
+        site = Site(layer=layer, type=type(module).__name__, function=_OPERATORS.get(kind, kind))
+        self._tell(site, result, heard, parameters=tuple(filter(None, used)))
         return result
 
     def _hear(self, values: tuple[Any, ...]) -> Any:
@@ -140,7 +153,9 @@ class Trace:
         finally:
             self._talking = False
 
-    def _tell(self, site: Site, output: Any, heard: Any, *, within: bool = False) -> None:
+    def _tell(
+        self, site: Site, output: Any, heard: Any, *, within: bool = False, parameters: tuple[str, ...] = ()
+    ) -> None:
         if output is None:
             return
         try:
@@ -156,11 +171,24 @@ class Trace:
         self._calls[place] += 1
         if call:
             site = replace(site, call=call)
+        if parameters:
+            self.parameters[site] = parameters
         self._talking = True
         try:
             self.listener.after(site, after, heard)
         finally:
             self._talking = False
+
+
+def _is_step(module: nn.Module) -> bool:
+    """Whether a module computes by itself, and is no container: its parts at most hold weights for it."""
+    parts = {name for name, _ in module.named_children()} - {"parametrizations"}
+    return not parts or isinstance(module, nn.MultiheadAttention)
+
+
+def _storage(tensor: Tensor) -> int:
+    """Where a tensor's numbers lie: a transposed view of a parameter is still that parameter; 0 if that is unknown."""
+    return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided and not tensor.is_nested else 0
 
 
 _OPERATORS = {"iadd": "add", "radd": "add", "imul": "mul", "rmul": "mul"}
