@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from collapsecheck import causes
 from collapsecheck.causes import Cause, Diagnosis, Intervention, Status, Suspicion
@@ -16,12 +17,15 @@ from collapsecheck.observe import NotObservable, Observations
 from collapsecheck.observe.probe import Probe
 from collapsecheck.onset import Onset, settled
 from collapsecheck.scene import Scene
+from collapsecheck.user_code import in_one_line
 from collapsecheck.verdict import Status as Health
 from collapsecheck.verdict import Verdict, judge
 
-# Experiments per suspicion and suspicions per cause: keeps the number of forward passes bounded.
+# Experiments per suspicion and suspicions per cause.
 MOST_SUSPICIONS = 3
 MOST_EXPERIMENTS = 4
+# Passes over the whole probe that all experiments together may take; no new one is begun beyond that.
+MOST_PASSES = 50.0
 # A change helps in part when it makes up for this share of the loss, on a logarithmic scale.
 PARTIAL = 0.4
 # A cause is confirmed only if its removal makes up for most of the loss, not if it just crosses a threshold.
@@ -84,13 +88,34 @@ def diagnose(
     if reproduced and scene.confirm.items < scene.probe.items and not _reproduced(scene.probe, symptoms):
         # A faint symptom needs more items than half of the probe; changes are fitted on the other half all the same.
         scene, reproduced = scene.confirming_on(scene.probe), ""
+    suspected: list[tuple[Cause, Suspicion]] = []
     found: list[tuple[Diagnosis, Suspicion]] = []
-    for cause_id, cause in all_causes().items():
-        if (select and cause_id not in select) or cause_id in ignore or verdict.kind not in cause.explains:
+    for cause_id, kind in all_causes().items():
+        if (select and cause_id not in select) or cause_id in ignore or verdict.kind not in kind.explains:
             continue
-        advance(cause_id)
-        found += _tried(cause(), scene, symptoms, reproduced)
+        cause = kind()
+        try:
+            suspected += [(cause, suspicion) for suspicion in islice(cause.suspect(scene), MOST_SUSPICIONS)]
+        except NotObservable:
+            continue
+        except Exception as error:  # one question that cannot be asked of this model must not cost all the others
+            found.append(_unasked(cause, error))
+    # The earliest first: they are the better explanations, so what the budget does not reach matters least.
+    for cause, suspicion in sorted(suspected, key=lambda one: (one[1].depth, one[1].size)):
+        if any(one.cause == cause.id and one.status is Status.CONFIRMED for one, _ in found):
+            continue  # deeper ones of the same cause would only follow it
+        advance(cause.id)
+        spent = "" if scene.probe.passes < MOST_PASSES else f"{MOST_PASSES:.0f} passes over the probe are spent"
+        found.append((_tested(cause, scene, suspicion, symptoms, reproduced or spent), suspicion))
     return _ranked(found)
+
+
+def _unasked(cause: Cause, error: Exception) -> tuple[Diagnosis, Suspicion]:
+    """What is reported of a cause that could not be looked into."""
+    evidence = f"this could not be looked into: {in_one_line(error)}"
+    suspicion = Suspicion(layer="", depth=math.inf, evidence=evidence)
+    diagnosis = Diagnosis(cause=cause.id, status=Status.UNTESTED, layer="", evidence=evidence, expected=cause.expected)
+    return diagnosis, suspicion
 
 
 def onset_of(scene: Scene, diagnoses: Sequence[Diagnosis]) -> Onset | None:
@@ -120,18 +145,6 @@ def _reproduced(probe: Probe, symptoms: Symptoms) -> str:
     return ""
 
 
-def _tried(cause: Cause, scene: Scene, symptoms: Symptoms, reproduced: str) -> Iterator[tuple[Diagnosis, Suspicion]]:
-    try:
-        suspicions = list(cause.suspect(scene))[:MOST_SUSPICIONS]
-    except NotObservable:
-        return
-    for suspicion in suspicions:
-        diagnosis = _tested(cause, scene, suspicion, symptoms, reproduced)
-        yield diagnosis, suspicion
-        if diagnosis.status is Status.CONFIRMED:
-            break  # deeper ones of the same cause would only follow it
-
-
 def _tested(cause: Cause, scene: Scene, suspicion: Suspicion, symptoms: Symptoms, reproduced: str) -> Diagnosis:
     plain = Diagnosis(
         cause=cause.id,
@@ -155,8 +168,8 @@ def _tested(cause: Cause, scene: Scene, suspicion: Suspicion, symptoms: Symptoms
                 best = result
             if best.status is Status.CONFIRMED:
                 break
-    except (CollapsecheckError, NotObservable) as error:  # the changed model may not run
-        best = replace(best, reason=f"the experiment failed: {error}")
+    except Exception as error:  # the changed model may not run, and may fail in any way
+        best = replace(best, reason=f"the experiment failed: {in_one_line(error)}")
     if best is not plain and best.status is Status.REFUTED and suspicion.known:
         best = replace(best, status=Status.LIKELY)
     return best

@@ -120,8 +120,6 @@ def _shaped(mean: Tensor, inputs: Tensor) -> Tensor:
 def _never_updated(scene: Scene) -> bool:
     """Whether a BatchNorm has the statistics it was made with, so that no scale of the inputs was ever learned."""
     return any(
-        module.running_mean is not None
-        and not module.running_mean.any()
-        and bool((module.running_var == 1).all())
+        module.running_mean is not None and not module.running_mean.any() and bool((module.running_var == 1).all())
         for _, module in scene.steps(_BatchNorm)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from collapsecheck.observe.forward import Forward, InputBatch, extract
 from collapsecheck.observe.layers import Layer, LayerRecorder, unit_axis
 from collapsecheck.observe.trace import Site, Trace
 from collapsecheck.observe.weights import Weight, computed, plain
+from collapsecheck.user_code import in_one_line
 
 PROBE_ITEMS = 512
 PROBE_BYTES = 512 * 2**20  # of inputs kept in memory
@@ -44,6 +45,13 @@ class ProbeBatch:
         return ProbeBatch(inputs=inputs, indices=self.indices[rows], labels=labels)
 
 
+@dataclass(slots=True)
+class Tally:
+    """Counts the items that went through the model, however it was changed."""
+
+    items: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Probe:
     """Items, a model, and where its embedding is read.
@@ -53,7 +61,8 @@ class Probe:
 
     Parameters
     ----------
-    turn : applied to the embeddings [n, D] afterwards, in float64.
+    turn : applied afterwards to the embeddings [n, D] of `base`, in float64.
+    tally : counts what all probes that come of this one cost.
     """
 
     readout: Readout
@@ -62,6 +71,13 @@ class Probe:
     precision: str = "fp32"
     seed: int = 0
     turn: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+    base: Probe | None = None
+    tally: Tally = field(default_factory=Tally, compare=False)
+
+    @property
+    def passes(self) -> float:
+        """Forward passes over the items of this probe that experiments have cost so far."""
+        return self.tally.items / max(self.items, 1)
 
     @property
     def module(self) -> nn.Module:
@@ -71,15 +87,18 @@ class Probe:
     def copy(self) -> nn.Module:
         """A copy of the model whose layers can be replaced; its tensors are shared: put new ones in their place."""
         held = {id(tensor): tensor for tensor in (*self.module.parameters(), *self.module.buffers())}
-        return copy.deepcopy(self.module, held)
+        try:
+            return copy.deepcopy(self.module, held)
+        except Exception as error:  # a module may hold locks, files, generators
+            raise NotObservable(f"the model cannot be copied: {in_one_line(error)}") from error
 
     def on(self, module: nn.Module) -> Probe:
         """The same items through another model of the same layers."""
-        return replace(self, readout=self.readout.on(module))
+        return self._with(readout=self.readout.on(module))
 
     def on_items(self, other: Probe) -> Probe:
         """The same model and readout on the items of another probe."""
-        return replace(self, batches=other.batches)
+        return self._with(batches=other.batches)
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> Probe:
         """Other parameters or buffers, by their dotted names, in a copy of the model."""
@@ -106,22 +125,25 @@ class Probe:
 
     def fed(self, change: Callable[[Tensor], Tensor]) -> Probe:
         """Other inputs: each batch's tensor goes through `change`; only for inputs that are one tensor."""
-        return replace(self, batches=[replace(batch, inputs=change(batch.inputs)) for batch in self.batches])
+        return self._with(batches=[replace(batch, inputs=change(batch.inputs)) for batch in self.batches])
 
     def read_at(self, layer: str, where: Literal["input", "output"] = "output") -> Probe:
         """The embedding taken elsewhere."""
-        return replace(self, readout=self.readout.on(self.module, layer=layer, where=where))
+        return self._with(readout=self.readout.on(self.module, layer=layer, where=where))
 
     def turned(self, turn: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Probe:
         """The embeddings changed afterwards."""
-        return replace(self, turn=turn)
+        return replace(self, turn=turn, base=self)
 
     def halves(self) -> tuple[Probe, Probe]:
         """Two halves of the items: one to find with, the other to confirm on."""
         cuts = [(batch, len(batch.indices) // 2) for batch in self.batches]
         first = [batch.part(slice(0, cut)) for batch, cut in cuts if cut]
         second = [batch.part(slice(cut, None)) for batch, cut in cuts]
-        return replace(self, batches=first), replace(self, batches=second)
+        return self._with(batches=first), self._with(batches=second)
+
+    def _with(self, **changes: Any) -> Probe:
+        return replace(self, **changes, base=self.base and self.base._with(**changes))
 
     @property
     def items(self) -> int:
@@ -136,23 +158,25 @@ class Probe:
     @cached_property
     def seen(self) -> Observations:
         """Everything that checks ask about, of these items; computed once."""
-        self.module.to(self.device)
-        embeddings, inputs = extract(Forward(self.readout, self.device, self.precision), self.batches, seed=self.seed)
-        if self.turn is None:
+        if self.turn is None or self.base is None:
+            self.module.to(self.device)
+            self.tally.items += self.items
+            forward = Forward(self.readout, self.device, self.precision)
+            embeddings, inputs = extract(forward, self.batches, seed=self.seed)
             return Observations(embeddings=embeddings, inputs=inputs, items=self.items, jackknifed=False)
-        rows = self.embeddings
         labels = [batch.labels for batch in self.batches if batch.labels is not None]
         seen = observe_arrays(
-            self.turn(rows),
+            self.turn(self.base.embeddings),
             labels=torch.cat(labels).numpy() if len(labels) == len(self.batches) and labels else None,
-            dtype=embeddings.dtype,
+            dtype=self.base.seen.embeddings.dtype,
             seed=self.seed,
         )
-        return replace(seen, inputs=inputs, jackknifed=False)
+        return replace(seen, inputs=self.base.seen.inputs, jackknifed=False)
 
     @cached_property
     def embeddings(self) -> NDArray[np.float64]:
         """The embeddings themselves [n, D], before `turn`."""
+        self.tally.items += self.items
         forward = Forward(self.readout, self.device, self.precision)
         with self.readout.attached():
             return np.concatenate([forward(batch.inputs).double().cpu().numpy() for batch in self.batches])
@@ -160,6 +184,7 @@ class Probe:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """What happens in depth, on these items."""
+        self.tally.items += self.items
         recorder = LayerRecorder(self.module, seed=self.seed)
         forward = Forward(self.readout, self.device, self.precision, recorder)
         with self.readout.attached():

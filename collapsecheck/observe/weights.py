@@ -125,7 +125,9 @@ def weights_of(layer: Layer, model: nn.Module) -> Iterator[Weight]:
 def biases_of(layer: Layer, model: nn.Module) -> list[str]:
     """Names of what is added in a step to every item alike."""
     if layer.site.function:
-        return [name for name in layer.parameters if name.rpartition(".")[2].startswith("b") and _ndim(model, name) == 1]
+        return [
+            name for name in layer.parameters if name.rpartition(".")[2].startswith("b") and _ndim(model, name) == 1
+        ]
     module = model.get_submodule(layer.site.layer)
     place = f"{layer.site.layer}." if layer.site.layer else ""
     found = [place + "bias"] if isinstance(module._parameters.get("bias"), Tensor) else []
