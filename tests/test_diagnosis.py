@@ -1,0 +1,92 @@
+"""The engine: what experiments cost, and what happens when they cannot be made."""
+
+from __future__ import annotations
+
+import copy
+import threading
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from collapsecheck.causes import Status
+from collapsecheck.causes.dead_relu import DeadReLU
+from collapsecheck.diagnosis import MOST_PASSES
+
+from .causes.conftest import convolutional, perceptron, scanned, trained
+
+
+def ruined() -> nn.Sequential:
+    """A net with something wrong at every layer, so that many causes are suspected."""
+    net = copy.deepcopy(trained(convolutional))
+    for module in net:
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_var.fill_(1e8)
+            module.weight.data.mul_(1e-4)
+            module.bias.data.sub_(5)
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.weight.data.mul_(1e-3).add_(0.01)
+            module.bias.data += 30
+    return net
+
+
+def test_experiments_are_bounded() -> None:
+    """At most 60 passes over the probe, counted in the model itself."""
+    net, items = ruined(), 0
+
+    def count(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        nonlocal items
+        items += len(args[0])
+
+    net.register_forward_pre_hook(count)
+    scene, verdict, diagnoses = scanned(net)
+    assert verdict.kind is not None and diagnoses
+    assert 0 < items <= 60 * scene.probe.items
+    assert scene.probe.passes <= MOST_PASSES + 5
+
+
+def test_what_the_budget_does_not_reach_is_untested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collapsecheck.diagnosis.MOST_PASSES", 0.0)
+    _, _, diagnoses = scanned(ruined())
+    assert diagnoses and not any(one.status is Status.CONFIRMED for one in diagnoses)
+    assert any("are spent" in one.reason for one in diagnoses)
+
+
+class Locked(nn.Module):
+    """Cannot be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = copy.deepcopy(trained(perceptron))
+        self.net[-1].bias.data.add_(100)
+        self.lock = threading.Lock()
+
+    def forward(self, x: Tensor) -> Tensor:
+        with self.lock:
+            rows: Tensor = self.net(x)
+            return rows
+
+
+def test_a_model_that_cannot_be_copied_is_no_crash() -> None:
+    _, verdict, diagnoses = scanned(Locked())
+    assert verdict.kind is not None
+    assert any("cannot be copied" in one.reason for one in diagnoses)
+
+
+def test_a_question_that_fails_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: DeadReLU, scene: object) -> None:
+        raise RuntimeError("shape '[3]' is invalid")
+
+    monkeypatch.setattr(DeadReLU, "suspect", broken)
+    net = copy.deepcopy(trained(perceptron))
+    net[-1].bias.data.add_(100 * torch.randn(64))
+    _, _, diagnoses = scanned(net)
+    assert diagnoses[0].cause == "common-offset" and diagnoses[0].status is Status.CONFIRMED
+    failed = next(one for one in diagnoses if one.cause == "dead-relu")
+    assert failed.status is Status.UNTESTED and "shape" in failed.evidence
+
+
+def test_nothing_is_run_again_when_all_is_well() -> None:
+    scene, verdict, diagnoses = scanned(trained(perceptron))
+    assert verdict.kind is None and not diagnoses
+    assert scene.probe.passes <= 2  # the observations and the depth profile of this test
