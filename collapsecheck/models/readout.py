@@ -105,7 +105,8 @@ class Readout:
             with contextlib.redirect_stdout(sys.stderr):  # a forgotten print must not get into the report
                 returned = self._module(batch)
             tensor, which = self._taken(returned)
-            rows, how = reduce_to_rows(tensor, len(batch), self._pool)
+            first = channels_first(self._module, tensor)
+            rows, how = reduce_to_rows(tensor, len(batch), self._pool, channels_first=first)
         except NotMeasuredError as error:
             subject = f"the layer {printable(self.layer)}" if self.layer else "the model"
             raise NotMeasuredError(f"{subject} {error}") from error
@@ -194,6 +195,29 @@ def choose_readout(loaded: LoadedModel, layer: str | None = None, pool: Pool = "
 
 def _layers(module: nn.Module) -> dict[str, nn.Module]:
     return {name: part for name, part in module.named_modules(remove_duplicate=False) if name}
+
+
+def channels_first(module: nn.Module, tensor: torch.Tensor) -> bool:
+    """Whether three axes are [n, c, t], as one-dimensional convolutions give them, and not [n, tokens, d].
+
+    The widths of the model's layers tell: c is one of a convolution, and t is none of a layer that counts its units
+    last. Where both would do, they are tokens.
+    """
+    if tensor.ndim != 3:
+        return False
+    first, last = set(), set()
+    for part in module.modules():
+        if isinstance(part, nn.Conv1d | nn.ConvTranspose1d):
+            first.add(part.out_channels)
+        elif isinstance(part, nn.Linear):
+            last.add(part.out_features)
+        elif isinstance(part, nn.LayerNorm):
+            last.add(part.normalized_shape[-1])
+        elif isinstance(part, nn.Embedding):
+            last.add(part.embedding_dim)
+        elif isinstance(part, nn.RNNBase):
+            last.add(part.hidden_size * (1 + part.bidirectional))
+    return tensor.shape[1] in first and tensor.shape[2] not in last
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -46,7 +46,9 @@ def select(value: Any) -> tuple[torch.Tensor, str]:
     return tensor, where
 
 
-def reduce_to_rows(tensor: torch.Tensor, items: int, pool: Pool) -> tuple[torch.Tensor, str]:
+def reduce_to_rows(
+    tensor: torch.Tensor, items: int, pool: Pool, *, channels_first: bool = False
+) -> tuple[torch.Tensor, str]:
     """Reduce a tensor to `[n, d]`; the text says how.
 
     Parameters
@@ -57,6 +59,8 @@ def reduce_to_rows(tensor: torch.Tensor, items: int, pool: Pool) -> tuple[torch.
         Number n of items in the batch.
     pool
         `cls` takes the first token, `mean` the mean over all.
+    channels_first
+        Whether three axes are `[n, c, t]`, as those of a Conv1d, and not tokens.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def reduce_to_rows(tensor: torch.Tensor, items: int, pool: Pool) -> tuple[torch.
         return tensor.unsqueeze(1), "one number per item"
     if tensor.ndim == 2:
         return tensor, "as it is"
-    if tensor.ndim == 3:
+    if tensor.ndim == 3 and not channels_first:
         if pool == "cls":
             return tensor[:, 0], f"first of {tensor.shape[1]} tokens{order}"
         return tensor.mean(1), f"mean over {tensor.shape[1]} tokens{order}"

@@ -296,3 +296,27 @@ def test_the_model_may_move_after_the_choice(loaded: Wrap, device: str) -> None:
     model.to(device)
     with readout.attached():
         assert readout(torch.randn(2, 3, device=device)).device.type == device
+
+
+@pytest.mark.parametrize("length", [16, 40])
+def test_what_a_one_dimensional_convolution_gives_is_averaged_over_time(loaded: Wrap, length: int) -> None:
+    model = nn.Sequential(nn.Conv1d(1, 16, 3, padding=1), nn.BatchNorm1d(16), nn.ReLU())
+    readout = choose_readout(loaded(model.eval()))
+    batch = torch.randn(3, 1, length)
+    with torch.inference_mode(), readout.attached():
+        rows = readout(batch)
+        torch.testing.assert_close(rows, model(batch).mean(2))
+    assert readout.reduction == f"mean over {length} positions"
+
+
+def test_tokens_behind_a_convolution_are_tokens(loaded: Wrap) -> None:
+    """Its width is a number of tokens by chance; the width of the layer norm tells."""
+
+    def run(self: nn.Module, x: torch.Tensor) -> Any:
+        return self.norm(self.cut(x).transpose(1, 2))
+
+    model = Calls(run, cut=nn.Conv1d(1, 8, 4, stride=4), norm=nn.LayerNorm(8))
+    readout = choose_readout(loaded(model))
+    with torch.inference_mode(), readout.attached():
+        assert readout(torch.randn(3, 1, 32)).shape == (3, 8)
+    assert readout.reduction == "mean over 8 tokens"
