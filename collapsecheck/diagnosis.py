@@ -79,19 +79,23 @@ def diagnose(
     select, ignore : ids of causes.
     advance : called with the id of each cause before it is tried.
     """
-    if verdict.kind is None:
+    if verdict.kind is None and verdict.status is not Health.DEGRADED:
         return ()
     level = Level.ERROR if verdict.status is Health.COLLAPSED else Level.WARNING
     checks = _failing(scene.findings, level)
     symptoms = Symptoms(checks=checks, level=level, health=verdict.status, thresholds=thresholds or {})
     reproduced = _reproduced(scene.confirm, symptoms)
-    if reproduced and scene.confirm.items < scene.probe.items and not _reproduced(scene.probe, symptoms):
+    if verdict.kind is None:
+        reproduced = "it is a fault even where the embeddings do not show it"
+    elif reproduced and scene.confirm.items < scene.probe.items and not _reproduced(scene.probe, symptoms):
         # A faint symptom needs more items than half of the probe; changes are fitted on the other half all the same.
         scene, reproduced = scene.confirming_on(scene.probe), ""
     suspected: list[tuple[Cause, Suspicion]] = []
     found: list[tuple[Diagnosis, Suspicion]] = []
     for cause_id, kind in all_causes().items():
-        if (select and cause_id not in select) or cause_id in ignore or verdict.kind not in kind.explains:
+        if (select and cause_id not in select) or cause_id in ignore:
+            continue
+        if verdict.kind not in kind.explains and not (verdict.kind is None and kind.symptomless):
             continue
         cause = kind()
         try:
@@ -234,7 +238,10 @@ def _ranked(found: Sequence[tuple[Diagnosis, Suspicion]]) -> tuple[Diagnosis, ..
         diagnosis, suspicion = one
         return _ORDER.index(diagnosis.status), diagnosis.expected, suspicion.depth, suspicion.size
 
-    ordered = [diagnosis for diagnosis, _ in sorted(found, key=order)]
+    explained = {diagnosis.layer for diagnosis, _ in found if diagnosis.status is Status.CONFIRMED}
+    roots = [one for one in found if one[0].status is Status.LIKELY and explained & set(one[1].roots)]
+    # What an experiment confirms at a layer is a consequence where a fact about that layer says why.
+    ordered = [diagnosis for diagnosis, _ in sorted(found, key=lambda one: (one not in roots, *order(one)))]
     confirmed = [one for one in ordered if one.status is Status.CONFIRMED]
     return tuple(
         replace(one, also_sufficient=True) if one.status is Status.CONFIRMED and one is not confirmed[0] else one

@@ -59,9 +59,82 @@ def squashed() -> nn.Module:
     )
 
 
+def logistic() -> nn.Module:
+    """Linear layers and sigmoids."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 128),
+        nn.Sigmoid(),
+        nn.Linear(128, 128),
+        nn.Sigmoid(),
+        nn.Linear(128, WIDTH),
+    )
+
+
+def gelu_perceptron() -> nn.Module:
+    """Linear layers and GELU."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 128),
+        nn.GELU(),
+        nn.Linear(128, 128),
+        nn.GELU(),
+        nn.Linear(128, WIDTH),
+    )
+
+
+def normalised_perceptron() -> nn.Module:
+    """Linear layers, each but the last with batch normalisation."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 128),
+        nn.BatchNorm1d(128),
+        nn.ReLU(),
+        nn.Linear(128, 128),
+        nn.BatchNorm1d(128),
+        nn.ReLU(),
+        nn.Linear(128, WIDTH),
+    )
+
+
 def residual() -> nn.Module:
     """Residual blocks with batch normalisation, average-pooled."""
     return Residual()
+
+
+def plain_classifier() -> nn.Module:
+    """A classifier of ten classes, which ends in probabilities ``[n, 10]``."""
+    return nn.Sequential(plain(), nn.Linear(WIDTH, 10), nn.Softmax(dim=1))
+
+
+def normalised_classifier() -> nn.Module:
+    """The same on `normalised`."""
+    return nn.Sequential(normalised(), nn.Linear(WIDTH, 10), nn.Softmax(dim=1))
+
+
+def perceptron_classifier() -> nn.Module:
+    """The same on `perceptron`."""
+    return nn.Sequential(perceptron(), nn.Linear(WIDTH, 10), nn.Softmax(dim=1))
+
+
+def deep_perceptron() -> nn.Module:
+    """Twenty linear layers and ReLU in a row."""
+    return _deep_perceptron(normalised=False)
+
+
+def deep_normalised_perceptron() -> nn.Module:
+    """Twenty linear layers, each with batch normalisation."""
+    return _deep_perceptron(normalised=True)
+
+
+def deep_convolutional() -> nn.Module:
+    """Fourteen convolutions and ReLU in a row."""
+    return _deep_convolutional(normalised=False)
+
+
+def deep_normalised_convolutional() -> nn.Module:
+    """Fourteen convolutions, each with batch normalisation."""
+    return _deep_convolutional(normalised=True)
 
 
 def transformer() -> nn.Module:
@@ -142,3 +215,17 @@ class Recurrent(nn.Module):
 
 def _normalised_block(entering: int, leaving: int) -> list[nn.Module]:
     return [nn.Conv2d(entering, leaving, 3, padding=1, bias=False), nn.BatchNorm2d(leaving), nn.ReLU()]
+
+
+def _deep_perceptron(*, normalised: bool) -> nn.Module:
+    layers: list[nn.Module] = [nn.Flatten()]
+    for _ in range(20):
+        layers += [nn.Linear(64, 64), *([nn.BatchNorm1d(64)] if normalised else []), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(64, WIDTH))
+
+
+def _deep_convolutional(*, normalised: bool) -> nn.Module:
+    layers: list[nn.Module] = []
+    for entering in (1, *[16] * 13):
+        layers += [nn.Conv2d(entering, 16, 3, padding=1), *([nn.BatchNorm2d(16)] if normalised else []), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, WIDTH))

@@ -16,6 +16,8 @@ _PLACES: dict[Callable[[], nn.Module], str] = {
     architectures.plain: "5",
     architectures.perceptron: "5",
     architectures.normalised: "8",
+    architectures.residual: "blocks.3.bn2",
+    architectures.gelu_perceptron: "3",
 }
 
 
@@ -41,7 +43,7 @@ def _sample(build: Callable[[], nn.Module], seed: int, *, shift: float) -> Sampl
     encoder, place = working(build, seed), _PLACES[build]
     encoder.get_parameter(f"{place}.bias").data.add_(shift)
     inputs, labels = data()
-    relu = str(int(place) + 1)
+    relu = "blocks.3.relu" if build is architectures.residual else str(int(place) + 1)
     return Sample(
         build=build, state=encoder.state_dict(), inputs=inputs, labels=labels, layer=place, also=frozenset({relu})
     )

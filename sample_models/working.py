@@ -43,7 +43,9 @@ def _trained(build: Build, seed: int) -> nn.Module:
         encoder.train()
         for _ in range(STEPS):
             chosen = torch.randint(len(pictures), (BATCH,))
-            loss: Any = functional.cross_entropy(head(encoder(pictures[chosen])), classes[chosen])
+            rows = encoder(pictures[chosen])
+            scores = head(rows) if rows.shape[1] == 64 else rows.clamp(min=1e-9).log()  # of a classifier: probabilities
+            loss: Any = functional.cross_entropy(scores, classes[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

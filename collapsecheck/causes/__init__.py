@@ -55,6 +55,7 @@ class Suspicion:
     known: bool = False
     size: float = 1.0  # how much the experiment changes: the smallest sufficient change is the better explanation
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    roots: frozenset[str] = frozenset()  # layers at which whatever else is found follows from this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class Cause(ABC):
 
     explains: ClassVar[frozenset[Kind]]  # kinds of collapse it can bring about
     expected: ClassVar[bool] = False  # harmless, to be reported as a note
+    symptomless: ClassVar[bool] = False  # a fault by itself, told even where no kind of collapse shows
 
     @property
     def id(self) -> str:

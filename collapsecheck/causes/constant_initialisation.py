@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
+from collapsecheck.causes.stale_batchnorm import far_off
 from collapsecheck.checks import Kind
 from collapsecheck.observe.probe import redrawn
 from collapsecheck.observe.weights import Weight
@@ -37,7 +40,7 @@ class ConstantInitialisation(Cause):
                 if not first.rows.any()
                 else f"in {len(layers)} layer{'s' * (len(layers) > 1)}, first in {first}, all units have the same weights"
             ),
-            known=len(alike) > MANY * len(scene.weights),
+            known=len(alike) > MANY * len(scene.weights) or _remembered(scene, first),
             numbers={"layers": len(layers)},
         )
 
@@ -76,6 +79,12 @@ class ConstantInitialisation(Cause):
 def _alike(scene: Scene) -> list[Weight]:
     """The matrices on the path whose units all have the same weights, though they see the same."""
     return [weight for weight in scene.weights if weight.alike]
+
+
+def _remembered(scene: Scene, weight: Weight) -> bool:
+    """Whether the BatchNorm behind remembers what other weights gave."""
+    behind = [(layer, norm) for layer, norm in scene.steps(_BatchNorm) if layer.depth == weight.layer.depth + 1]
+    return any(far_off(layer, norm) is not None for layer, norm in behind)
 
 
 def _listed(weights: Sequence[Weight]) -> str:

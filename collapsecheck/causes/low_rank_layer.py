@@ -32,11 +32,13 @@ class LowRankLayer(Cause):
         """Decompose the weights, and compare the ranks of what goes in and out."""
         for weight in scene.weights:
             layer = weight.layer
-            rank, side = weight_rank(weight)
-            if side < 4 or layer.before is None:
+            if min(weight.rows.shape) < 4 or layer.before is None:
                 continue
             before, after = layer.before.effective_rank, layer.after.effective_rank
-            narrow = rank <= max(LOWEST, LOW * side) and before > 2 * after
+            if not before > 2 * after:
+                continue  # before anything is decomposed, which takes seconds for a large net
+            rank, side = weight_rank(weight)
+            narrow = rank <= max(LOWEST, LOW * side)
             if not narrow and not (before > SUDDEN * after and after < LOWEST):
                 continue
             yield Suspicion(

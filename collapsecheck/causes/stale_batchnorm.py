@@ -35,8 +35,8 @@ class StaleBatchNorm(Cause):
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Compare the inputs of each BatchNorm with its running statistics."""
         for layer, module in scene.steps(_BatchNorm):
-            gap = _gap(layer, module)
-            if gap is None or (abs(gap[0]) <= FAR_MEAN and 1 / FAR_DEVIATION <= gap[1] <= FAR_DEVIATION):
+            gap = far_off(layer, module)
+            if gap is None or _spoilt(scene, layer):
                 continue
             tracked = getattr(module, "num_batches_tracked", None)
             never = tracked is not None and int(tracked) == 0
@@ -112,6 +112,18 @@ def recalibrated(probe: Probe, layers: Sequence[str]) -> Probe:
     for new in fresh.values():
         new.eval()
     return changed.on(changed.module)
+
+
+def far_off(layer: Layer, module: nn.Module) -> tuple[float, float] | None:
+    """How far a BatchNorm's inputs are from its running statistics (mean, deviation); None where that is usual."""
+    gap = _gap(layer, module)
+    usual = gap is None or (abs(gap[0]) <= FAR_MEAN and 1 / FAR_DEVIATION <= gap[1] <= FAR_DEVIATION)
+    return None if usual else gap
+
+
+def _spoilt(scene: Scene, layer: Layer) -> bool:
+    """Whether the layer in front has lost its weights: then the statistics are right, and its outputs are not."""
+    return any(weight.alike for weight in scene.weights if weight.layer.depth == layer.depth - 1)
 
 
 def _gap(layer: Layer, module: nn.Module) -> tuple[float, float] | None:

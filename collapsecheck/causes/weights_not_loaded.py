@@ -18,18 +18,21 @@ class WeightsNotLoaded(Cause):
     """
 
     explains = frozenset(set(Kind) - {Kind.NON_FINITE})
+    symptomless = True
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Look at what was missing when the weights were loaded."""
         missing = (*(scene.seen.missing_keys or ()), *scene.seen.mismatched_keys)
         if not missing:
             return
-        on_path = {layer.site.layer: layer.depth for layer in scene.path}
-        affected = [key for key in missing if key.rpartition(".")[0] in on_path]
+        on_path: dict[str, float] = {}
+        for step in scene.path:
+            on_path.setdefault(step.site.layer, step.depth)
+        affected = [key for key in missing if _layer(key) in on_path]
         if not affected:
             return
-        first = min(affected, key=lambda key: on_path[key.rpartition(".")[0]])
-        layer = first.rpartition(".")[0]
+        first = min(affected, key=lambda key: on_path[_layer(key)])
+        layer = _layer(first)
         left = len(scene.seen.unexpected_keys)
         yield Suspicion(
             layer=layer,
@@ -39,6 +42,7 @@ class WeightsNotLoaded(Cause):
                 + (f"; {left} others in the file found no place" if left else "")
             ),
             known=True,
+            roots=frozenset(map(_layer, affected)),
         )
 
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
@@ -55,3 +59,8 @@ class WeightsNotLoaded(Cause):
                 effect="an error here is the reason for the collapse",
             ),
         )
+
+
+def _layer(key: str) -> str:
+    """The layer whose step needs a weight; attention reads the weights of its output layer itself."""
+    return key.rpartition(".")[0].partition(".parametrizations")[0].removesuffix(".out_proj")

@@ -125,9 +125,8 @@ def weights_of(layer: Layer, model: nn.Module) -> Iterator[Weight]:
 def biases_of(layer: Layer, model: nn.Module) -> list[str]:
     """Names of what is added in a step to every item alike."""
     if layer.site.function:
-        return [
-            name for name in layer.parameters if name.rpartition(".")[2].startswith("b") and _ndim(model, name) == 1
-        ]
+        adds = layer.site.function in _PRODUCTS | {"add"}
+        return [name for name in layer.parameters if adds and model.get_parameter(name).ndim == 1]
     module = model.get_submodule(layer.site.layer)
     place = f"{layer.site.layer}." if layer.site.layer else ""
     found = [place + "bias"] if isinstance(module._parameters.get("bias"), Tensor) else []
@@ -164,7 +163,3 @@ def computed(module: nn.Module) -> bool:
 
 def _axis(function: str, tensor: Tensor) -> int:
     return tensor.ndim - 1 if function in _LAST_AXIS else 0
-
-
-def _ndim(model: nn.Module, name: str) -> int:
-    return model.get_parameter(name).ndim
