@@ -29,6 +29,7 @@ Progress = Callable[[str, int | None, int], None]
 """Called with a stage, the number of items in all (None: unknown) and the number of items newly done."""
 
 HISTOGRAM_BINS = 60
+NARROWEST = 1e-13  # of a histogram: its bins must be wider than the rounding of numbers near 1
 
 
 def scan(
@@ -262,7 +263,9 @@ def report_on(
     spectrum = seen.spectrum
     counts, edges = np.zeros(0, np.intp), np.array([-1.0, 1.0])
     if len(seen.sample.unit) > 2:
-        counts, edges = np.histogram(seen.sample.cosines, bins=HISTOGRAM_BINS)
+        cosines = seen.sample.cosines
+        low, high = float(cosines.min()), float(cosines.max())
+        counts, edges = np.histogram(cosines, bins=HISTOGRAM_BINS, range=(low, max(high, low + NARROWEST)))
     return Report(
         model=model,
         data=data,

@@ -10,6 +10,7 @@ from typing import TypeVar
 from torch import nn
 
 from collapsecheck.checks import Finding, Kind
+from collapsecheck.models.freshness import Freshness, measure_freshness
 from collapsecheck.observe import Observations
 from collapsecheck.observe.layers import Layer
 from collapsecheck.observe.probe import Probe
@@ -17,6 +18,9 @@ from collapsecheck.observe.weights import Weight, biases_of, weights_of
 from collapsecheck.onset import Onset, locate
 
 M = TypeVar("M", bound=nn.Module)
+
+# Share of the weights that look fresh: a model that was trained keeps frozen or unused layers at most.
+UNTRAINED = 0.95
 
 
 @dataclass(kw_only=True)
@@ -92,6 +96,17 @@ class Scene:
             for name in biases_of(layer, self.module):
                 found.setdefault(name, layer)
         return found
+
+    @cached_property
+    def freshness(self) -> Freshness:
+        """How much of the weights looks as if nobody had trained it; takes a second for a large model."""
+        return measure_freshness(self.module)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether (nearly) all weights are as their layers draw them, although none was missing in the file."""
+        lost = self.seen.missing_keys or self.seen.mismatched_keys
+        return not lost and (self.freshness.share or 0.0) >= UNTRAINED
 
     def innocent(self, layer: Layer, *kinds: type[nn.Module]) -> tuple[Layer, nn.Module] | None:
         """Another step of these classes, nearest in depth, that is not the same module: for a sham change."""

@@ -118,3 +118,14 @@ def test_pictures_of_a_report() -> None:
     assert sum(report.cosine_histogram) > 1000 and -1 <= report.cosine_range[0] < report.cosine_range[1] <= 1
     empty = report_on(testing.few_rows(1), Settings(), **facts)  # type: ignore[arg-type]
     assert (empty.spectrum, empty.cosine_histogram) == ((), ())
+
+
+def test_cosines_that_differ_by_rounding_alone_still_have_a_picture(tmp_path: Path) -> None:
+    """Their range is narrower than any histogram can be: a crash, once."""
+    rows = 1 + 1e-15 * np.random.default_rng(0).standard_normal((200, 64))
+    np.save(tmp_path / "rows.npy", rows)
+    report = scan_embeddings(tmp_path / "rows.npy")
+    assert report.verdict.status == "collapsed" and sum(report.cosine_histogram) > 0
+    for rows in (np.ones((50, 8)), np.full((50, 8), 0.1) * (1 + 1e-16), np.tile([1.0, 1e-8], (50, 1))):
+        np.save(tmp_path / "rows.npy", rows)
+        assert scan_embeddings(tmp_path / "rows.npy").verdict.status == "collapsed"

@@ -44,6 +44,8 @@ class DepthWithoutNormalisation(Cause):
         total = sum(math.log(max(fall, 1e-9)) for fall in falls)
         if total <= 0 or max(math.log(fall) for fall in falls) > 0.6 * total:
             return  # one layer is to blame, not their number
+        if scene.kind is Kind.CONE and scene.untrained:
+            return  # before training any such net is in a cone, which says nothing about its depth
         yield Suspicion(
             layer=weighted[0].site.layer,
             depth=weighted[0].depth,

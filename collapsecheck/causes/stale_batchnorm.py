@@ -40,6 +40,8 @@ class StaleBatchNorm(Cause):
                 continue
             tracked = getattr(module, "num_batches_tracked", None)
             never = tracked is not None and int(tracked) == 0
+            if never and scene.untrained:
+                continue  # nothing of this model was ever updated
             yield Suspicion(
                 layer=layer.site.layer,
                 depth=layer.depth,
