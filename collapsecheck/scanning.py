@@ -107,6 +107,7 @@ def scan(
     from collapsecheck.observe import Observations
     from collapsecheck.observe.forward import Forward, choose_device, extract
     from collapsecheck.observe.probe import PROBE_ITEMS, ProbeTaker
+    from collapsecheck.observe.repeatability import repeatability_of
 
     device = choose_device(settings.device)
     opening = OpenOptions(column=column, sample_rate=sample_rate, seconds=seconds, max_pixels=max_pixels)
@@ -164,6 +165,7 @@ def scan(
         mismatched_keys=loaded.mismatched_keys,
         items=batches.seen,
         unreadable=tuple(batches.unreadable),
+        repeatability=repeatability_of(taker.probe()),
     )
     report = report_on(
         seen,

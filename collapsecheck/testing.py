@@ -133,3 +133,21 @@ def partly_read() -> Observations:
     seen.items = 1000
     seen.unreadable = tuple((f"{i}.png", "truncated") for i in range(100))
     return seen
+
+
+def repeatable() -> Observations:
+    """Items that get the same embedding each time."""
+    from collapsecheck.observe.repeatability import Repeatability
+
+    seen = power_law()
+    seen.repeatability = Repeatability(again=0.0, elsewhere=1e-6)
+    return seen
+
+
+def unrepeatable() -> Observations:
+    """Items whose embedding depends on their batch."""
+    from collapsecheck.observe.repeatability import Repeatability
+
+    seen = power_law()
+    seen.repeatability = Repeatability(again=0.0, elsewhere=0.5)
+    return seen

@@ -229,3 +229,65 @@ def _deep_convolutional(*, normalised: bool) -> nn.Module:
     for entering in (1, *[16] * 13):
         layers += [nn.Conv2d(entering, 16, 3, padding=1), *([nn.BatchNorm2d(16)] if normalised else []), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, WIDTH))
+
+
+def normalised_by_batch() -> nn.Module:
+    """`normalised` with layers that keep no running statistics."""
+    return _without_statistics(normalised())
+
+
+def residual_by_batch() -> nn.Module:
+    """`residual` with layers that keep no running statistics."""
+    return _without_statistics(residual())
+
+
+def _without_statistics(module: nn.Module) -> nn.Module:
+    for name, part in list(module.named_modules()):
+        if isinstance(part, nn.BatchNorm2d):
+            above, _, last = name.rpartition(".")
+            setattr(module.get_submodule(above), last, nn.BatchNorm2d(part.num_features, track_running_stats=False))
+    return module
+
+
+class Dropping(nn.Module):
+    """An encoder behind which dropout is always on."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, 1, 8, 8]`` to ``[n, 64]``, another one each time."""
+        return nn.functional.dropout(self.encoder(x), 0.5)
+
+
+class AlongItems(nn.Module):
+    """An encoder whose embeddings are normalised over the items of the batch."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, 1, 8, 8]`` to ``[n, 64]``, columns of length 1."""
+        return nn.functional.normalize(self.encoder(x), dim=0)
+
+
+def plain_dropping() -> nn.Module:
+    """`plain`, with dropout that is always on."""
+    return Dropping(plain())
+
+
+def transformer_dropping() -> nn.Module:
+    """`transformer`, with dropout that is always on."""
+    return Dropping(transformer())
+
+
+def plain_along_items() -> nn.Module:
+    """`plain`, normalised over the wrong axis."""
+    return AlongItems(plain())
+
+
+def residual_along_items() -> nn.Module:
+    """`residual`, normalised over the wrong axis."""
+    return AlongItems(residual())

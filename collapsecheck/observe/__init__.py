@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from collapsecheck.observe.cloud import Cloud, streaming_measurements
 from collapsecheck.observe.inputs import InputSummary
+from collapsecheck.observe.repeatability import Repeatability
 from collapsecheck.observe.sample import PairSample
 from collapsecheck.observe.summary import EmbeddingSummary
 from collapsecheck.statistics import cosine, nulls, spectrum, spread
@@ -43,6 +44,7 @@ class Observations:
         with partial loading), None where no model was loaded.
     items : how many items the data holds, unreadable ones included.
     unreadable : name and reason of each item that could not be read.
+    repeatability : whether an item gets the same embedding each time; None where no model was run.
     jackknifed : whether the metrics get intervals from a jackknife, which is most of the cost of reading them.
     """
 
@@ -54,6 +56,7 @@ class Observations:
     items: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
     jackknifed: bool = True
+    repeatability: Repeatability | None = None
 
     def __post_init__(self) -> None:
         self.embeddings.flush()

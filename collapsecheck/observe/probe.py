@@ -135,6 +135,35 @@ class Probe:
         """The embeddings changed afterwards."""
         return replace(self, turn=turn, base=self)
 
+    def first(self, count: int) -> Probe:
+        """The first items, of the first batch only."""
+        return self._with(batches=[batch.part(slice(0, count)) for batch in self.batches[:1]])
+
+    def only(self, batch: ProbeBatch) -> Probe:
+        """The items of one batch."""
+        return self._with(batches=[batch])
+
+    def in_pairs(self) -> Probe:
+        """The same items two by two."""
+        return self._with(
+            batches=[
+                batch.part(slice(start, start + 2))
+                for batch in self.batches
+                for start in range(0, len(batch.indices), 2)
+            ]
+        )
+
+    def afresh(self) -> Probe:
+        """The same again, with nothing computed yet."""
+        return replace(self)
+
+    @property
+    def rows_dtype(self) -> str:
+        """The coarsest type of number that the model computes with, as far as it is known."""
+        floats = [one for one in self.module.parameters() if one.is_floating_point()]
+        held = str(floats[0].dtype).removeprefix("torch.") if floats else "float32"
+        return {"bf16": "bfloat16", "fp16": "float16"}.get(self.precision, held)
+
     def halves(self) -> tuple[Probe, Probe]:
         """Two halves of the items: one to find with, the other to confirm on."""
         cuts = [(batch, len(batch.indices) // 2) for batch in self.batches]
