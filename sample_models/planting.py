@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,13 +22,14 @@ def handed(
     *,
     also: Collection[str] = (),
     inputs: Tensor | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
     **options: Any,
 ) -> Sample:
     """The model with the digits as a sample.
 
     Parameters
     ----------
-    layer, also, options : as in `Sample`.
+    layer, also, settings, options : as in `Sample`.
     inputs : what the model is fed instead of the digits.
     """
     pictures, labels = data()
@@ -39,6 +41,7 @@ def handed(
         layer=layer,
         also=frozenset(also),
         options=options,
+        settings=settings,
     )
 
 

@@ -92,9 +92,9 @@ def _by_batch(scene: Scene) -> Iterator[Layer]:
     """Steps that normalise by the batch: modules without statistics or in training mode, and functions."""
     modules = dict(scene.module.named_modules())
     for layer in scene.path:
-        module = modules.get(layer.site.layer)
-        own = not layer.site.function and isinstance(module, _BatchNorm)
-        if layer.site.function == "batch_norm" or (own and (module.running_mean is None or module.training)):
+        module = modules[layer.site.layer]
+        own = isinstance(module, _BatchNorm) and (module.running_mean is None or module.training)
+        if layer.site.function == "batch_norm" or (own and not layer.site.function):
             yield layer
 
 

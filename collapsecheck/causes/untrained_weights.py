@@ -32,8 +32,8 @@ class UntrainedWeights(Cause):
             layer="",
             depth=-0.5,  # before whatever the model does, and behind the data
             evidence=(
-                f"{len(freshness.drawn)} of {tested} tested weight tensors, {freshness.share:.0%} of their numbers, are "
-                f"distributed as at the start: {largest.name} like {largest.like} (p = {largest.p:.2f})"
+                f"{len(freshness.drawn)} of {tested} tested weight tensors, {freshness.share:.0%} of their numbers, "
+                f"are distributed as at the start: {largest.name} like {largest.like} (p = {largest.p:.2f})"
             ),
             known=True,
             size=0.5,

@@ -115,6 +115,13 @@ class Probe:
             setattr(part, attribute, tensor if is_buffer else nn.Parameter(tensor, requires_grad=False))
         return self.on(module)
 
+    def in_full_precision(self) -> Probe:
+        """The same in float32: without autocast, and with every tensor of half precision widened."""
+        halves = (torch.float16, torch.bfloat16)
+        held = (*self.module.named_parameters(), *self.module.named_buffers())
+        wide = {name: tensor.detach().float() for name, tensor in held if tensor.dtype in halves}
+        return (self.with_tensors(wide) if wide else self)._with(precision="fp32")
+
     def with_modules(self, modules: Mapping[str, nn.Module]) -> Probe:
         """Other modules in place of some, by name, in a copy of the model."""
         module = self.copy()
