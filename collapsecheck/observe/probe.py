@@ -146,6 +146,26 @@ class Probe:
         """The first items, of the first batch only."""
         return self._with(batches=[batch.part(slice(0, count)) for batch in self.batches[:1]])
 
+    def unpadded(self, padding: int) -> Probe:
+        """The same token ids [n, t], each without the padding at its end: items of one length make a batch."""
+        whole = self.batches
+        ids = [row for batch in whole for row in batch.inputs]
+        indices = torch.cat([batch.indices for batch in whole])
+        labels = [batch.labels for batch in whole if batch.labels is not None]
+        together = torch.cat(labels) if len(labels) == len(whole) else None
+        lengths = torch.stack([length_of(row, padding) for row in ids])
+        made = []
+        for length in sorted(set(lengths.tolist())):
+            chosen = (lengths == length).nonzero()[:, 0]
+            made.append(
+                ProbeBatch(
+                    inputs=torch.stack([ids[one][:length] for one in chosen.tolist()]),
+                    indices=indices[chosen],
+                    labels=None if together is None else together[chosen],
+                )
+            )
+        return self._with(batches=made)
+
     def only(self, batch: ProbeBatch) -> Probe:
         """The items of one batch."""
         return self._with(batches=[batch])
@@ -314,6 +334,12 @@ class ProbeTaker:
     def layers(self) -> tuple[Layer, ...]:
         """What happened in depth."""
         return self._recorder.layers()
+
+
+def length_of(ids: Tensor, padding: int) -> Tensor:
+    """Number of token ids [t] before the padding at their end, at least 1."""
+    told = (ids != padding).nonzero()
+    return told[-1, 0] + 1 if len(told) else torch.ones((), dtype=torch.long)
 
 
 def _bytes_of(inputs: Any) -> int:
