@@ -13,7 +13,6 @@ from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
 from collapsecheck.observe.layers import Layer
 from collapsecheck.observe.probe import Probe, with_bias
-from collapsecheck.observe.weights import biases_of
 from collapsecheck.scene import Scene
 
 # Share of the units that never fire. Sound trained nets have up to two thirds; where information is lost, nearly all.
@@ -101,9 +100,7 @@ class DeadReLU(Cause):
 def _rectifiers(scene: Scene) -> Iterator[tuple[Layer, Layer, str]]:
     """Rectifiers on the path, each with the step in front that shifts its units, and the name of the bias there."""
     shifting = [(layer, "") for layer, _ in scene.steps(*_SHIFTED)]
-    for layer in scene.path:
-        if layer.site.function and biases_of(layer, scene.module):
-            shifting.append((layer, biases_of(layer, scene.module)[0]))
+    shifting += [(layer, name) for name, layer in scene.biases.items() if layer.site.function]
     for layer in scene.path:
         kind = _kind(layer)
         if kind not in SMOOTH and not (kind in ("relu", "relu6") and layer.after.rectified):
@@ -120,7 +117,7 @@ def _kind(layer: Layer) -> str:
 def _silent(layer: Layer) -> NDArray[np.bool_]:
     """Which of the sampled units are on the flat side for every item."""
     if _kind(layer) not in SMOOTH:
-        return layer.after.firing == 0
+        return np.asarray(layer.after.firing == 0)
     if layer.before is None:
         return np.zeros(1, np.bool_)
     return np.asarray(layer.before.values.max((0, 2)) < SMOOTH[_kind(layer)])

@@ -53,7 +53,12 @@ def own() -> nn.Module:
 def weight_normalised() -> nn.Module:
     norm = parametrizations.weight_norm
     return nn.Sequential(
-        nn.Flatten(), norm(nn.Linear(64, 128)), nn.ReLU(), norm(nn.Linear(128, 128)), nn.ReLU(), norm(nn.Linear(128, 64))
+        nn.Flatten(),
+        norm(nn.Linear(64, 128)),
+        nn.ReLU(),
+        norm(nn.Linear(128, 128)),
+        nn.ReLU(),
+        norm(nn.Linear(128, 64)),
     )
 
 
