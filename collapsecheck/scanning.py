@@ -20,6 +20,8 @@ from collapsecheck.settings import Settings
 from collapsecheck.verdict import Verdict, judge
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from collapsecheck.causes import Diagnosis
     from collapsecheck.checks import Finding
     from collapsecheck.observe import Observations
@@ -262,7 +264,7 @@ def report_on(
     spectrum = seen.spectrum
     counts, edges = np.zeros(0, np.intp), np.array([-1.0, 1.0])
     if len(seen.sample.unit) > 2:
-        counts, edges = np.histogram(seen.sample.cosines, bins=HISTOGRAM_BINS)
+        counts, edges = histogram(seen.sample.cosines)
     return Report(
         model=model,
         data=data,
@@ -276,6 +278,14 @@ def report_on(
         run=run,
         **depth,
     )
+
+
+def histogram(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Counts in `HISTOGRAM_BINS` bins, and their edges; values that differ by roundings only share one, as equal ones."""
+    low, high = float(values.min()), float(values.max())
+    if high - low < 2 * HISTOGRAM_BINS * np.spacing(max(abs(low), abs(high))):
+        low, high = low - 0.5, high + 0.5
+    return np.histogram(values, bins=HISTOGRAM_BINS, range=(low, high))
 
 
 def _depth(

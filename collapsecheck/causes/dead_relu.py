@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,7 +20,8 @@ from collapsecheck.scene import Scene
 DEAD = 0.75
 # Activations that are flat below zero by and by, and from where on: there the slope is under 3 %.
 SMOOTH = {"gelu": -3.0, "silu": -6.0, "mish": -6.0, "hardswish": -3.0, "elu": -4.0, "selu": -4.0, "celu": -4.0}
-_SHIFTED = (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_SHIFTED = (nn.Linear, nn.modules.conv._ConvNd, *_NORMS)
 
 Source = tuple[Layer, str]  # the step in front of a rectifier, and the bias there
 
@@ -101,13 +103,25 @@ def _rectifiers(scene: Scene) -> Iterator[tuple[Layer, Layer, str]]:
     """Rectifiers on the path, each with the step in front that shifts its units, and the name of the bias there."""
     shifting = [(layer, "") for layer, _ in scene.steps(*_SHIFTED)]
     shifting += [(layer, name) for name, layer in scene.biases.items() if layer.site.function]
+    norms = {layer.depth for layer, _ in scene.steps(*_NORMS)}
+    last = -1
     for layer in scene.path:
         kind = _kind(layer)
         if kind not in SMOOTH and not (kind in ("relu", "relu6") and layer.after.rectified):
             continue
         before = [one for one in shifting if one[0].depth < layer.depth and one[0].units == layer.units]
         if before:
-            yield layer, *max(before, key=lambda one: one[0].depth)
+            recent = [one for one in before if one[0].depth > last] or before[-1:]
+            # A convolution goes on into its BatchNorm; only what comes last on a branch is added.
+            ends = [one for one in recent if one[0].depth + 1 not in norms]
+            yield layer, *min(ends or recent, key=_pull)
+        last = layer.depth
+
+
+def _pull(source: Source) -> float:
+    """Mean of what a step gives: of the branches that are added, the lowest pulls the sum down."""
+    mean = float(source[0].after.values.mean())
+    return mean if math.isfinite(mean) else 0.0
 
 
 def _kind(layer: Layer) -> str:
