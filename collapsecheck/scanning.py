@@ -281,7 +281,7 @@ def report_on(
 
 
 def histogram(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Counts in `HISTOGRAM_BINS` bins, and their edges; values that differ by roundings only share one, as equal ones."""
+    """Counts in `HISTOGRAM_BINS` bins, and their edges; those that differ by roundings only share one."""
     low, high = float(values.min()), float(values.max())
     if high - low < 2 * HISTOGRAM_BINS * np.spacing(max(abs(low), abs(high))):
         low, high = low - 0.5, high + 0.5

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
+from collapsecheck.causes.stale_batchnorm import shifted_in_front
 from collapsecheck.checks import Kind
 from collapsecheck.observe.layers import Layer
 from collapsecheck.observe.probe import Probe, with_bias
@@ -114,7 +115,9 @@ def _rectifiers(scene: Scene) -> Iterator[tuple[Layer, Layer, str]]:
             recent = [one for one in before if one[0].depth > last] or before[-1:]
             # A convolution goes on into its BatchNorm; only what comes last on a branch is added.
             ends = [one for one in recent if one[0].depth + 1 not in norms]
-            yield layer, *min(ends or recent, key=_pull)
+            source = min(ends or recent, key=_pull)
+            front = shifted_in_front(scene, source[0]) if source[0].depth in norms else None
+            yield layer, *((front, "") if front is not None and not front.site.function else source)
         last = layer.depth
 
 
