@@ -189,12 +189,14 @@ def _experimented(
     seen = experiment.probe.seen
     after = numbers(seen)
     share = _share_restored(kind, before, after)
-    restored = symptoms.gone(seen) and share >= ENOUGH
+    # Whether groups are gone is not a matter of degree; the rank only tells how much better than a sham a change is.
+    enough = -math.inf if kind is Kind.CLUSTER else ENOUGH
+    restored = symptoms.gone(seen) and share >= enough
     control: Mapping[str, float] = {}
     sham_restores = False
     if experiment.control is not None:
         control = numbers(experiment.control.seen)
-        needed = max(ENOUGH, AS_MUCH * share)
+        needed = max(enough, AS_MUCH * share)
         sham_restores = symptoms.gone(experiment.control.seen) and _share_restored(kind, before, control) >= needed
     made = replace(plain, change=experiment.change, before=before, after=after, control=control)
     if restored and sham_restores:
