@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from collapsecheck.models.child.facts import facts_of
 from collapsecheck.models.child.framing import BrokenFrameError, Frame, encoded, read_frame
 
-Pair = namedtuple("Pair", "a b")  # noqa: PYI024
+Pair = namedtuple("Pair", "a b")
 
 
 @dataclass

@@ -61,30 +61,37 @@ def refusal(path: Path) -> str:
 # --- what runs
 
 
-@pytest.mark.parametrize(
-    ("make", "shape"),
-    [
-        (lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(8, 2)), (5, 4)),
-        (lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding="same", groups=1), nn.BatchNorm2d(4), nn.GELU()), (2, 3, 8, 8)),
-        (lambda: nn.Sequential(OrderedDict(a=nn.Conv1d(1, 4, 5, stride=2), b=nn.AdaptiveAvgPool1d(1))), (2, 1, 40)),
-        (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2, enable_nested_tensor=False), (3, 5, 8)),
-        (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, activation="gelu"), 1, enable_nested_tensor=False), (5, 3, 8)),
-        (lambda: nn.LSTM(4, 6, num_layers=2, bidirectional=True, batch_first=True), (3, 7, 4)),
-        (lambda: nn.GRU(4, 6), (7, 3, 4)),
-        (lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Flatten(), nn.LayerNorm(6), nn.Softmax(1)), (3, 6)),
-        (lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.GroupNorm(2, 4)), (2, 3, 4, 4)),
-        (lambda: torchvision.models.resnet18(num_classes=7), (2, 3, 64, 64)),
-        (lambda: torchvision.models.shufflenet_v2_x0_5(), (2, 3, 64, 64)),
-        (lambda: torchvision.models.mobilenet_v3_small(), (2, 3, 64, 64)),
-        (lambda: torchvision.ops.MLP(4, [8, 3], norm_layer=nn.LayerNorm), (5, 4)),
-    ],
-    ids=["mlp", "conv2d", "conv1d", "transformer", "transformer-gelu", "lstm", "gru", "reshapes", "upsampling",
-         "resnet18", "shufflenet", "mobilenet", "torchvision-mlp"],
-)  # fmt: skip
+def transformer(layers: int, **options: Any) -> nn.Module:
+    return nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, **options), layers, enable_nested_tensor=False)
+
+
+HONEST: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "mlp": (lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(8, 2)), (5, 4)),
+    "conv2d": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding="same"), nn.BatchNorm2d(4), nn.GELU()), (2, 3, 8, 8)),
+    "conv1d": (
+        lambda: nn.Sequential(OrderedDict(a=nn.Conv1d(1, 4, 5, stride=2), b=nn.AdaptiveAvgPool1d(1))),
+        (2, 1, 40),
+    ),
+    "transformer": (lambda: transformer(2, batch_first=True), (3, 5, 8)),
+    "transformer-gelu": (lambda: transformer(1, activation="gelu"), (5, 3, 8)),
+    "lstm": (lambda: nn.LSTM(4, 6, num_layers=2, bidirectional=True, batch_first=True), (3, 7, 4)),
+    "gru": (lambda: nn.GRU(4, 6), (7, 3, 4)),
+    "reshapes": (lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Flatten(), nn.LayerNorm(6), nn.Softmax(1)), (3, 6)),
+    "upsampling": (
+        lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.GroupNorm(2, 4)),
+        (2, 3, 4, 4),
+    ),
+    "resnet18": (lambda: torchvision.models.resnet18(num_classes=7), (2, 3, 64, 64)),
+    "shufflenet": (torchvision.models.shufflenet_v2_x0_5, (2, 3, 64, 64)),
+    "mobilenet": (torchvision.models.mobilenet_v3_small, (2, 3, 64, 64)),
+    "torchvision-mlp": (lambda: torchvision.ops.MLP(4, [8, 3], norm_layer=nn.LayerNorm), (5, 4)),
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-def test_known_classes_run_as_the_original(
-    tmp_path: Path, make: Callable[[], nn.Module], shape: tuple[int, ...], legacy: bool
-) -> None:
+def test_known_classes_run_as_the_original(tmp_path: Path, name: str, legacy: bool) -> None:
+    make, shape = HONEST[name]
     torch.manual_seed(1)
     module = disturbed(make())
     torch.save(module, tmp_path / "model.pt", _use_new_zipfile_serialization=not legacy)
