@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from collapsecheck.datasets.kinds import UnreadableItemError
-from collapsecheck.datasets.own_handle import OwnHandle
 from collapsecheck.errors import NotMeasuredError, printable
 
 LONGEST_LINE = 2**20  # bytes: far more than any model reads of one text
@@ -23,7 +21,6 @@ class LineFile(Sequence[str]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._open = OwnHandle(partial(_opened, path))
         self._starts = array("q")
         try:
             with path.open("rb") as file:
@@ -42,9 +39,12 @@ class LineFile(Sequence[str]):
         UnreadableItemError
             If it is too long, or not UTF-8.
         """
-        file = self._open()
-        file.seek(self._starts[item])
-        line = file.readline(LONGEST_LINE + 1)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._starts[item])
+                line = file.readline(LONGEST_LINE + 1)
+        except OSError as error:
+            raise UnreadableItemError(f"cannot be read: {error.strerror}") from error
         if len(line) > LONGEST_LINE:
             raise UnreadableItemError(f"the line is longer than {LONGEST_LINE} bytes")
         return decoded(line.rstrip(b"\r\n"))
@@ -84,10 +84,6 @@ def refuse_pointer(path: Path, start: bytes) -> None:
     """
     if start.startswith(LFS):
         raise NotMeasuredError(f"{printable(str(path))}: a Git LFS pointer, not the data; run `git lfs pull`")
-
-
-def _opened(path: Path) -> BinaryIO:
-    return path.open("rb")
 
 
 def _starts(file: BinaryIO) -> Iterator[int]:

@@ -169,7 +169,7 @@ class TwoTowers(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model  # its methods are those of the library
 
     def forward(self, pixel_values: Tensor | None = None, **texts: Tensor) -> Any:
         """Return the projected features of images, or of texts."""

@@ -100,7 +100,7 @@ def _loading(model: Any, info: Mapping[str, Any], given: Mapping[str, Any]) -> L
     )
 
 
-def _without_new_pooler(model: nn.Module, loading: Loading) -> tuple[nn.Module, Loading]:
+def _without_new_pooler(model: Any, loading: Loading) -> tuple[nn.Module, Loading]:
     """Take off a pooler that has no weights in the file: it is new, and nothing needs it."""
     if getattr(model, "pooler", None) is None or not any(name.startswith("pooler.") for name in loading.missing):
         return model, loading
