@@ -34,6 +34,8 @@ from collapsecheck.models.weights import (
 )
 from collapsecheck.user_code import load_callable
 
+_ALL = Loading(loaded=0, missing=(), unexpected=(), mismatched={})
+
 __all__ = ["LoadedModel", "Readout", "choose_readout", "expected_input", "load_callable", "load_model"]
 
 
@@ -106,7 +108,7 @@ def load_model(
         if architecture is None:
             architecture = _offered(checkpoint, found, trusted=trust_checkpoint, nothing=nothing)
         if architecture.expected() is None:
-            return _whole(checkpoint, architecture)
+            return _whole(checkpoint, architecture, allow_partial)
         if found is None:
             unseen = NotLoadableError("holds no weights that could be taken without running its code")
             raise unseen if checkpoint.runs_code or nothing is None else nothing
@@ -164,11 +166,24 @@ def _nearest(found: Found | None) -> str:
     return f"; nearest is {near.name}, with {near.matched} of its {near.of} weights, but {near.differs}"
 
 
-def _whole(checkpoint: Checkpoint, architecture: Architecture) -> LoadedModel:
+def _whole(checkpoint: Checkpoint, architecture: Architecture, allow_partial: bool) -> LoadedModel:
     """Take a model that brings its weights along."""
     module = architecture.build({})
-    parameters = _parameters(module) if architecture.parameters is None else architecture.parameters
-    return LoadedModel(module=module, architecture=architecture, checkpoint=checkpoint, parameters=parameters)
+    loading = architecture.loading or _ALL
+    if not loading.complete and not (allow_partial and loading.loaded):
+        raise NotLoadableError(
+            f"the weights do not fit {printable(architecture.name)}: {describe_differences(loading)}; copy or download "
+            "the directory again, or --allow-partial to go on with those that fit"
+        )
+    return LoadedModel(
+        module=module,
+        architecture=architecture,
+        checkpoint=checkpoint,
+        parameters=_parameters(module) if architecture.parameters is None else architecture.parameters,
+        missing_keys=loading.missing,
+        unexpected_keys=loading.unexpected,
+        mismatched_keys=tuple(loading.mismatched),
+    )
 
 
 def _loaded(checkpoint: Checkpoint, architecture: Architecture, found: Found, allow_partial: bool) -> LoadedModel:
