@@ -83,7 +83,11 @@ def test_structures_keep_their_form() -> None:
     assert list(output) == ["logits", "hidden"] and len(output["hidden"]) == 2
 
 
-@pytest.mark.parametrize("value", [object(), torch.eye(2).to_sparse(), {1, 2}, b"bytes", torch.nn.ReLU()], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [object(), torch.eye(2).to_sparse(), {1, 2}, b"bytes", torch.nn.ReLU()],
+    ids=lambda value: type(value).__name__,
+)
 def test_other_objects_become_nothing(value: Any) -> None:
     assert there_and_back([value, 1]) == [None, 1]
 
