@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types contract unit samples bench clean
+.PHONY: demo test lint types contract unit long samples bench clean
 
 demo: $(STAMP)
 	$(BIN)/collapsecheck demo
@@ -31,7 +31,11 @@ contract: $(STAMP)
 
 # One thread for each of two processes: the models here are too small for more.
 unit: $(STAMP)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not long"
+
+# What takes minutes: every sample of every cause.
+long: $(STAMP)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m long
 
 # Trains the sample models again; deterministic, so git should show no change on the same torch.
 samples: $(STAMP)
