@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collapsecheck.causes import Diagnosis
+    from collapsecheck.checkpoints.training_state import TrainingState
     from collapsecheck.checks import Finding
     from collapsecheck.observe import Observations
     from collapsecheck.observe.probe import ProbeTaker
@@ -101,6 +102,7 @@ def scan(
     check_settings(settings)
     started, begin = datetime.now(UTC), time.perf_counter()
 
+    from collapsecheck.checkpoints.training_state import read_training_state
     from collapsecheck.datasets import Batches, OpenOptions, TransformOptions, choose_preprocessing, open_items
     from collapsecheck.datasets.user_dataset import open_user_dataset
     from collapsecheck.errors import UsageError
@@ -173,6 +175,7 @@ def scan(
         settings,
         taker,
         progress,
+        training=read_training_state(loaded.checkpoint.content),
         model=ModelFacts(
             path=str(model),
             sha256=loaded.checkpoint.sha256,
@@ -250,6 +253,7 @@ def report_on(
     model: ModelFacts,
     data: DataFacts,
     run: dict[str, Any],
+    training: TrainingState | None = None,
 ) -> Report:
     """Examine, judge, locate, diagnose and decide; everything after the observations, for any source of them."""
     thresholds = {**settings.thresholds}
@@ -261,7 +265,7 @@ def report_on(
     if taker is not None:
         depth = _depth(
             seen=seen, findings=findings, verdict=verdict, settings=settings, thresholds=thresholds, taker=taker,
-            progress=progress,
+            progress=progress, training=training,
         )  # fmt: skip
     spectrum = seen.spectrum
     counts, edges = np.zeros(0, np.intp), np.array([-1.0, 1.0])
@@ -299,12 +303,15 @@ def _depth(
     thresholds: Mapping[str, Mapping[str, float]],
     taker: ProbeTaker,
     progress: Progress,
+    training: TrainingState | None,
 ) -> dict[str, Any]:
     """Where it begins, and why: what the report says of it."""
     from collapsecheck.diagnosis import all_causes, diagnose, onset_of
     from collapsecheck.scene import Scene
 
-    scene = Scene(seen=seen, findings=findings, kind=verdict.kind, probe=taker.probe(), layers=taker.layers())
+    scene = Scene(
+        seen=seen, findings=findings, kind=verdict.kind, probe=taker.probe(), layers=taker.layers(), training=training
+    )
     diagnoses: tuple[Diagnosis, ...] = ()
     if settings.diagnose:
         diagnoses = diagnose(

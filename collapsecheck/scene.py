@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from collapsecheck.checkpoints.training_state import TrainingState
 from collapsecheck.checks import Finding, Kind
 from collapsecheck.models.freshness import Freshness, measure_freshness
 from collapsecheck.observe import Observations
@@ -34,6 +35,7 @@ class Scene:
     kind : what was lost, as the verdict has it.
     probe : a sample of the items with the model; `find` and `confirm` are its halves.
     layers : what happened in depth on the probe.
+    training : what the checkpoint tells of its training, where there is one.
     """
 
     seen: Observations
@@ -41,6 +43,7 @@ class Scene:
     kind: Kind | None
     probe: Probe
     layers: Sequence[Layer]
+    training: TrainingState | None = None
 
     def __post_init__(self) -> None:
         self.find, self.confirm = self.probe.halves()

@@ -50,9 +50,9 @@ class VanishingSignal(Cause):
         usual = [weight for weight in scene.weights if weight.size >= SMALL][-1:]
         names = ", ".join(map(str, small[:3])) + " and others" * (len(small) > 3)
         yield Intervention(
-            probe=_scaled(scene.confirm, small),
+            probe=scaled(scene.confirm, small),
             change=f"{names} scaled to the size of torch's initialisation",
-            control=_scaled(scene.confirm, usual) if usual else None,
+            control=scaled(scene.confirm, usual) if usual else None,
             sham=f"scaling {usual[0]} to that size" if usual else "",
             uncontrolled="" if usual else "all layers are too small, none can serve as a sham",
         )
@@ -82,7 +82,8 @@ def too_small(scene: Scene) -> list[Weight]:
     return [weight for weight in scene.weights if 0 < weight.size < SMALL and not weight.alike]
 
 
-def _scaled(probe: Probe, weights: Sequence[Weight]) -> Probe:
+def scaled(probe: Probe, weights: Sequence[Weight]) -> Probe:
+    """The probe with some weights at the size that torch gives them."""
     tensors: dict[str, Tensor] = {}
     for weight in weights:
         given = replace(weight, tensor=tensors.get(weight.name, weight.tensor))

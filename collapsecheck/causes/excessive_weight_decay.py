@@ -1,0 +1,131 @@
+"""Cause `excessive-weight-decay`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
+from collapsecheck.causes.vanishing_signal import scaled, too_small
+from collapsecheck.checks import Kind
+from collapsecheck.observe.probe import Probe
+from collapsecheck.scene import Scene
+
+# Share of the weights on the path that must have shrunk: decay spares none, a poor initialisation may be that of one.
+MOST = 0.8
+# Of torch's initial size, the biases: what decayed is far below it, and not exactly zero.
+SHRUNK = 0.05
+# Settings from which weight decay (L2) can outweigh a loss; the usual ones are 1e-4 with SGD and 1e-2 with AdamW.
+STRONG = 1e-3
+
+
+class ExcessiveWeightDecay(Cause):
+    """Weight decay outweighs the loss: the weights shrink towards zero, and with them the embeddings.
+
+    Once the signal is small its gradient is small too, so that nothing stops the decay. All weights, and the biases
+    where they decay as well, are far below any initialisation; a checkpoint that holds the optimiser tells its decay.
+    The experiment scales weights and biases back to the size of torch's initialisation; it cannot bring back what was
+    lost among rounding.
+    """
+
+    explains = frozenset({Kind.NORM, Kind.COMPLETE, Kind.CONE})
+
+    def suspect(self, scene: Scene) -> Iterator[Suspicion]:
+        """Compare weights and biases with their initialisation, and read the optimiser's settings."""
+        small = too_small(scene)
+        if len(small) < 2 or len(small) < MOST * len(scene.weights) or scene.untrained:
+            return
+        recorded = _recorded(scene)
+        biases = _shrunk_biases(scene)
+        drawn_alike = same_size([weight.tensor for weight in small])  # with one small deviation, and never trained
+        if recorded < STRONG and (not biases or drawn_alike):
+            return
+        told = [f"{len(small)} of {len(scene.weights)} weights"]
+        told += [f"{len(biases)} biases"] if biases else []
+        least = min(weight.size for weight in small)
+        yield Suspicion(
+            layer="",
+            depth=-0.3,  # it concerns all layers
+            evidence=(
+                f"{' and '.join(told)} have shrunk, to 1/{1 / (math.sqrt(3) * least):.2g} of torch's initialisation"
+                + (f"; the optimiser in the file has a weight decay of {recorded:g}" if recorded >= STRONG else "")
+            ),
+            known=True,
+            size=0.5 * len(small),
+            numbers={"weight_decay": recorded, "weights": len(small), "biases": len(biases)},
+        )
+
+    def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
+        """Scale all of them; as a sham, the weights of the last layer alone."""
+        small = too_small(scene)
+        biases = _shrunk_biases(scene)
+        yield Intervention(
+            probe=_with_biases(scaled(scene.confirm, small), biases),
+            change=f"{len(small)} weights and {len(biases)} biases scaled to the size of torch's initialisation",
+            control=scaled(scene.confirm, small[:1]),
+            sham=f"scaling {small[0]} alone",
+        )
+
+    def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
+        """Decay less, and not everything."""
+        return (
+            Remedy(
+                id="less-weight-decay",
+                title="Train again with less weight decay (L2), and none on biases and normalisation layers",
+                snippet=(
+                    "decayed = [p for p in model.parameters() if p.ndim > 1]\n"
+                    "exempt = [p for p in model.parameters() if p.ndim <= 1]\n"
+                    "optimizer = torch.optim.AdamW([\n"
+                    "    {'params': decayed, 'weight_decay': 0.01},\n"
+                    "    {'params': exempt, 'weight_decay': 0.0},\n"
+                    "], lr=1e-3)"
+                ),
+                effect="AdamW in place of Adam: there the decay does not grow when gradients shrink",
+                reference="Loshchilov & Hutter 2019, arXiv:1711.05101",
+            ),
+            Remedy(
+                id="normalise",
+                title="Or put normalisation behind the layers, which makes the size of their weights irrelevant",
+                snippet="norm = torch.nn.BatchNorm2d(64)",
+                effect="train again",
+            ),
+        )
+
+
+def _recorded(scene: Scene) -> float:
+    """The largest weight decay of any group of the optimisers in the file; 0 without."""
+    groups = [group for one in scene.training.optimisers for group in one.groups] if scene.training else []
+    values = [group.settings.get("weight_decay") for group in groups]
+    return max((float(value) for value in values if isinstance(value, int | float)), default=0.0)
+
+
+def _shrunk_biases(scene: Scene) -> dict[str, Tensor]:
+    """Biases of the path far below their initial size, by name; none if one is of usual size, or if all are zero."""
+    fans = {weight.layer.site.layer: weight.rows.shape[1] for weight in scene.weights}
+    found: dict[str, Tensor] = {}
+    for name, layer in scene.biases.items():
+        bias, fan_in = scene.module.get_parameter(name).detach(), fans.get(layer.site.layer)
+        size = float(bias.double().square().mean().sqrt())
+        if fan_in is None or size == 0:
+            continue
+        if size > SHRUNK / math.sqrt(3 * fan_in):
+            return {}
+        found[name] = bias
+    return found
+
+
+def _with_biases(probe: Probe, biases: dict[str, Tensor]) -> Probe:
+    usual = {}
+    for name, bias in biases.items():
+        size = float(bias.double().square().mean().sqrt())
+        usual[name] = (bias.double() / size / math.sqrt(3 * max(bias.numel(), 1))).to(bias)
+    return probe.with_tensors(usual) if usual else probe
+
+
+def same_size(tensors: Sequence[Tensor]) -> bool:
+    """Whether tensors have one root mean square, as if drawn with one deviation."""
+    sizes = torch.stack([tensor.double().square().mean().sqrt() for tensor in tensors])
+    return bool(sizes.max() < 1.1 * sizes.min())
