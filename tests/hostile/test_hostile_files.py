@@ -19,7 +19,7 @@ pytest.importorskip("soundfile", reason="the extra [audio] is not installed")
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured in /proc")
 
 #: No file makes a command take more memory than this, on top of what an honest command of its kind had taken before.
-CEILING = 256 << 20
+CEILING = 128 << 20
 SECONDS = 60  # of processor time: far more than any takes, far less than what never ends
 
 HONEST = {
