@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import activation
 
 
 @contextmanager
@@ -18,14 +19,18 @@ def uninitialised() -> Iterator[None]:
     weight is replaced, or only shapes are asked for. Not for use from several threads.
     """
     names = [name for name in dir(nn.init) if name.endswith("_") and not name.startswith("_")]
-    kept = {name: getattr(nn.init, name) for name in names}
-    for name in names:
-        setattr(nn.init, name, _untouched)
+    # The attention layers of torch have names of their own for some of them.
+    kept = [
+        (module, name, getattr(module, name)) for module in (nn.init, activation) for name in names
+        if hasattr(module, name)
+    ]  # fmt: skip
+    for module, name, _ in kept:
+        setattr(module, name, _untouched)
     try:
         yield
     finally:
-        for name, function in kept.items():
-            setattr(nn.init, name, function)
+        for module, name, function in kept:
+            setattr(module, name, function)
 
 
 def _untouched(*args: Any, **kwargs: Any) -> torch.Tensor:

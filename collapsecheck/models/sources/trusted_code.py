@@ -85,6 +85,7 @@ class CodeArchitecture(Architecture):
         held = ", ".join(module.facts.held) or "no limits that this system has"
         self.reason = f"its own code, as --trust-checkpoint allows, in a child process ({held})"
         self.assumed = tuple(_limits(module))
+        self.parameters = module.facts.parameters
         return module.eval()
 
 
