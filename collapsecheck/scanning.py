@@ -181,7 +181,7 @@ def scan(
             sha256=loaded.checkpoint.sha256,
             format=loaded.checkpoint.format,
             trust=loaded.architecture.trust,
-            notes=tuple(note.message for note in loaded.checkpoint.notes),
+            notes=tuple(note.message for note in loaded.notes),
             architecture=loaded.architecture.name,
             architecture_reason=loaded.architecture.reason,
             assumed=loaded.architecture.assumed,

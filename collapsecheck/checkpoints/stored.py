@@ -59,6 +59,9 @@ class StoredTensor(ABC):
         """
 
 
+_SHORTER = "the file became shorter while it was read; try again"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappedTensor(StoredTensor):
     """A tensor whose bytes lie in a file as they are.
@@ -92,19 +95,27 @@ class MappedTensor(StoredTensor):
         dtype = getattr(torch, self.dtype)
         if not self.numel:
             return torch.empty(self.shape, dtype=dtype)
-        held = _mapping(self.file, stamp(self.file))
-        if self.offset + self.span > len(held):
-            raise NotLoadableError("the file became shorter while it was read; try again")
-        count = self.span // ITEMSIZE[self.dtype]
         if self.big_endian and sys.byteorder == "little" and ITEMSIZE[self.dtype] > 1:
-            flat = torch.frombuffer(bytearray(held[self.offset : self.offset + self.span]), dtype=torch.uint8)
+            flat = torch.frombuffer(self._copied(), dtype=torch.uint8)
             size = ITEMSIZE[self.dtype] // (2 if dtype.is_complex else 1)
             flat = flat.view(-1, size).flip(1).reshape(-1).view(dtype)
         elif self.offset % ITEMSIZE[self.dtype]:  # not every instruction reads across its alignment
-            flat = torch.frombuffer(bytearray(held[self.offset : self.offset + self.span]), dtype=dtype)
+            flat = torch.frombuffer(self._copied(), dtype=dtype)
         else:
-            flat = torch.frombuffer(held, dtype=dtype, count=count, offset=self.offset)
+            held = _mapping(self.file, stamp(self.file))
+            if self.offset + self.span > len(held):
+                raise NotLoadableError(_SHORTER)
+            flat = torch.frombuffer(held, dtype=dtype, count=self.span // ITEMSIZE[self.dtype], offset=self.offset)
         return flat.view(self.shape) if self.strides is None else flat.as_strided(self.shape, self.strides)
+
+    def _copied(self) -> bytearray:
+        """The bytes in memory of their own; out of the mapping they would be there twice."""
+        content = bytearray(self.span)
+        with self.file.open("rb") as opened:
+            opened.seek(self.offset)
+            if opened.readinto(content) < len(content):
+                raise NotLoadableError(_SHORTER)
+        return content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,8 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(request.__context__, BrokenPipeError):
             return ExitCode.PASSED
         raise
+    except MemoryError:
+        return _failed("out of memory; see --batch-size, --max-samples and --size", ExitCode.NOT_MEASURED, verbose)
     except Exception as error:  # the last resort: a crash must not look like "collapse found"
         if hasattr(error, "format_message"):  # Typer's usage errors, whichever click they come from
             return _failed(f"{error.format_message()} (see --help)", ExitCode.USAGE, verbose)

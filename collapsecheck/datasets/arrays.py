@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from collapsecheck.errors import NotMeasuredError, UsageError, printable
+from collapsecheck.checkpoints import StoredTensor
+from collapsecheck.checkpoints.saved import read_saved
+from collapsecheck.errors import NotLoadableError, NotMeasuredError, UsageError, printable
 
 Array = NDArray[Any] | torch.Tensor
 
@@ -21,6 +23,8 @@ SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 INPUT_KEYS = ("inputs", "x", "X", "data", "images", "embeddings", "arr_0")
 LABEL_KEYS = ("labels", "y", "targets")
 NPY = b"\x93NUMPY"
+# What a .npz file may unpack to: this much in any case, and so many times its size. Noise-free images reach 50 times.
+UNPACKED_BYTES, UNPACKED_RATIO = 64 * 2**20, 200
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
@@ -93,12 +97,13 @@ def _read_numpy(path: Path, start: bytes) -> dict[str, Array]:
             try:
                 return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
             except ValueError:  # an array without rows cannot be mapped; a damaged one fails here again
-                return {"": np.load(path, allow_pickle=False)}
+                return {"": _small_npy(path)}
+        _refuse_bomb(path)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             known = [name for name in file.files if name in {*INPUT_KEYS, *LABEL_KEYS}]
             return {name: file[name] for name in (file.files if len(file.files) == 1 else known)}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error):
+        if "allow_pickle" in str(error) or "never loaded" in str(error):
             raise UsageError(
                 f"{_shown(path)}: holds pickled Python objects, which are never loaded; "
                 "save a plain array, for example of dtype float32"
@@ -106,24 +111,51 @@ def _read_numpy(path: Path, start: bytes) -> dict[str, Array]:
         raise NotMeasuredError(f"{_shown(path)}: damaged NumPy file: {printable(str(error))}") from error
 
 
+def _refuse_bomb(path: Path) -> None:
+    """Refuse a .npz file whose members would unpack to far more than the file's own size.
+
+    Raises
+    ------
+    NotMeasuredError
+        If one does.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.file_size > max(UNPACKED_BYTES, UNPACKED_RATIO * member.compress_size):
+                raise NotMeasuredError(
+                    f"{_shown(path)}: {printable(member.filename, 60)} would unpack from {member.compress_size:,} to "
+                    f"{member.file_size:,} bytes; if that is meant, save the array as .npy"
+                )
+
+
+def _small_npy(path: Path) -> NDArray[Any]:
+    """Read an array that cannot be mapped, as it has no rows, or holds less than it declares."""
+    with path.open("rb") as file:
+        return parse_npy(file.read(UNPACKED_BYTES))
+
+
 def _read_torch(path: Path) -> dict[str, Array]:
+    """Read what torch.save wrote as checkpoints are read: torch's own reader can be made to compute for hours."""
     try:
-        mapped = zipfile.is_zipfile(path)
-        held = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # the unpickler raises nearly anything on foreign or damaged bytes
+        held, notes = read_saved(path)
+    except NotLoadableError as error:
         raise UsageError(
-            f"{_shown(path)}: damaged, or it holds more than tensors, which is never loaded; "
-            "save with torch.save(tensor, path)"
+            f"{_shown(path)}: damaged, or it holds more than tensors, which is never loaded: {error}"
         ) from error
-    if isinstance(held, torch.Tensor):
+    if isinstance(held, StoredTensor):
         return {"": _plain(path, held)}
-    if isinstance(held, (tuple, list)) and len(held) == 2 and all(isinstance(part, torch.Tensor) for part in held):
+    if isinstance(held, (tuple, list)) and len(held) == 2 and all(isinstance(part, StoredTensor) for part in held):
         return {"inputs": _plain(path, held[0]), "labels": _plain(path, held[1])}
-    if isinstance(held, dict):
-        named = {str(key): part for key, part in held.items() if isinstance(part, torch.Tensor)}
+    if isinstance(held, Mapping):
+        named = {str(key): part for key, part in held.items() if isinstance(part, StoredTensor)}
         known = {key: part for key, part in named.items() if len(held) == 1 or key in {*INPUT_KEYS, *LABEL_KEYS}}
         if known:
             return {key: _plain(path, part) for key, part in known.items()}
+    if any(note.id in {"overlapping-tensor", "unsupported-tensor"} for note in notes):
+        raise UsageError(
+            f"{_shown(path)}: only dense tensors of real numbers can be read, none that repeats its elements; "
+            "save with torch.save(tensor.to_dense().clone(), path)"
+        )
     raise UsageError(
         f"{_shown(path)}: holds neither a tensor nor a pair nor a dict with one of {', '.join(INPUT_KEYS)}; "
         "is it a checkpoint? The model comes first, then the data"
@@ -137,12 +169,16 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
             known = [name for name in names if name in {*INPUT_KEYS, *LABEL_KEYS}]
-            return {name: _plain(path, file.get_tensor(name)) for name in (names if len(names) == 1 else known)}
+            return {name: _dense(path, file.get_tensor(name)) for name in (names if len(names) == 1 else known)}
     except SafetensorError as error:
         raise NotMeasuredError(f"{_shown(path)}: damaged safetensors file: {printable(str(error))}") from error
 
 
-def _plain(path: Path, tensor: torch.Tensor) -> torch.Tensor:
+def _plain(path: Path, stored: StoredTensor) -> torch.Tensor:
+    return _dense(path, stored.tensor())
+
+
+def _dense(path: Path, tensor: torch.Tensor) -> torch.Tensor:
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
         raise UsageError(f"{_shown(path)}: only dense tensors of real numbers can be read, not {tensor.dtype}")
     tensor = tensor.detach()

@@ -100,6 +100,8 @@ def _for_rows(items: Rows, model: ModelInput, options: TransformOptions) -> Prep
     if items.sound and model.sound_channels not in {None, 1}:
         raise UsageError(f"the model takes {model.sound_channels} channels, sounds are mixed to one; give --transform")
     channels = model.sound_channels if items.sound else model.channels
+    if len(items.item_shape) == 1 and not items.sound:
+        channels = None  # no image: a model that has convolutions over images knows how it makes one of a row
     pixels = items.dtype == torch.uint8 and len(items.item_shape) >= 2
     layout = layout_for(items.item_shape, channels, pixels)
     shape = layout.shape(items.item_shape, channels)

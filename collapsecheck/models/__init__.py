@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
-from collapsecheck.checkpoints import Checkpoint, read_checkpoint
+from collapsecheck.checkpoints import Checkpoint, SafetyNote, read_checkpoint
 from collapsecheck.checkpoints.state_dicts import Found, find_state_dicts, unused_entries
 from collapsecheck.datasets.model_input import ModelInput
 from collapsecheck.discovery import plugins
@@ -62,6 +62,12 @@ class LoadedModel:
     missing_keys: tuple[str, ...] = ()
     unexpected_keys: tuple[str, ...] = ()
     mismatched_keys: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[SafetyNote, ...]:
+        """What the user should know of the file; once its code ran, not that it was only read."""
+        ran = self.architecture.trust == "code"
+        return tuple(note for note in self.checkpoint.notes if not (ran and note.id == "contains-code"))
 
 
 def load_model(

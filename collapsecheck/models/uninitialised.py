@@ -8,6 +8,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import activation, transformer
+
+# Where the functions are called from: attention and transformers have imported them under their own names.
+_PLACES = (nn.init, activation, transformer)
 
 
 @contextmanager
@@ -18,14 +22,14 @@ def uninitialised() -> Iterator[None]:
     weight is replaced, or only shapes are asked for. Not for use from several threads.
     """
     names = [name for name in dir(nn.init) if name.endswith("_") and not name.startswith("_")]
-    kept = {name: getattr(nn.init, name) for name in names}
-    for name in names:
-        setattr(nn.init, name, _untouched)
+    kept = [(place, name, vars(place)[name]) for place in _PLACES for name in names if name in vars(place)]
+    for place, name, _ in kept:
+        setattr(place, name, _untouched)
     try:
         yield
     finally:
-        for name, function in kept.items():
-            setattr(nn.init, name, function)
+        for place, name, function in kept:
+            setattr(place, name, function)
 
 
 def _untouched(*args: Any, **kwargs: Any) -> torch.Tensor:

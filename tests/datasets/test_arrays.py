@@ -102,6 +102,39 @@ def test_sparse_and_complex_tensors_are_refused(tmp_path: Path) -> None:
             read_arrays(tmp_path / "x.pt")
 
 
+def test_a_key_that_takes_hours_to_hash(tmp_path: Path) -> None:
+    """A tuple of 2⁴⁰ parts, in 200 bytes; torch's own reader would hash it."""
+    torch.save({"x": torch.ones(3, 2), "k": 1}, tmp_path / "x.pt", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "x.pt").read_bytes()
+    deep = b"K\x01" + b"2\x86" * 40
+    (tmp_path / "x.pt").write_bytes(content.replace(b"X\x01\x00\x00\x00k", deep))
+    found = read_arrays(tmp_path / "x.pt")
+    assert list(found) == ["x"] and found["x"].tolist() == [[1, 1]] * 3
+
+
+def test_a_view_that_declares_a_terabyte(tmp_path: Path) -> None:
+    torch.save(torch.ones(1).expand(1 << 20, 1 << 20), tmp_path / "x.pt")
+    with pytest.raises(UsageError, match="none that repeats its elements"):
+        read_arrays(tmp_path / "x.pt")
+
+
+def test_a_npz_that_unpacks_to_far_more_than_it_has(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "x.npz", x=np.zeros((1 << 15, 1 << 9), np.float64))
+    with pytest.raises(NotMeasuredError, match=r"x\.npy would unpack from [\d,]+ to 134,217,856 bytes"):
+        read_arrays(tmp_path / "x.npz")
+    honest = np.random.default_rng(0).integers(0, 2, (1 << 12, 64)).astype(np.float64)
+    np.savez_compressed(tmp_path / "y.npz", x=honest)
+    assert np.array_equal(read_arrays(tmp_path / "y.npz")["x"], honest)
+
+
+def test_a_npy_that_declares_more_than_it_holds(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 8), np.float32))
+    content = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(content.replace(b"(1, 8), }" + b" " * 12, b"(137438953472, 8), }" + b" "))
+    with pytest.raises(NotMeasuredError, match="more than the 32 bytes held"):
+        read_arrays(tmp_path / "x.npy")
+
+
 def test_what_is_picked() -> None:
     one, two = np.ones(1), np.ones(2)
     assert pick({"y": one, "x": two}, ("x",)) is two

@@ -100,7 +100,7 @@ def test_a_failing_transform_is_one_line(tmp_path: Path, paint: Paint, workers: 
     paint("a.png")
     with pytest.raises(UsageError, match=r"^a\.png: the transform failed: ZeroDivisionError: division by zero$"):
         list(batches(tmp_path, TransformOptions(transform=lambda _: 1 / 0), workers=workers, batch_size=1))  # type: ignore[arg-type,return-value]
-    with pytest.raises(UsageError, match="must return a tensor, not Image"):
+    with pytest.raises(UsageError, match="must return a tensor or a dict of tensors, not Image"):
         batches(tmp_path, TransformOptions(transform=lambda picture: picture), workers=workers)
 
 

@@ -29,15 +29,15 @@ def test_an_empty_folder_cannot_be_measured(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_data_lists_what_was_expected(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "notes.md").write_text("hello")
     with pytest.raises(NotMeasuredError, match=r"no data that can be read; expected: .*\.npy.*images"):
         open_items(tmp_path)
 
 
 def test_a_file_of_no_known_kind_is_a_usage_error(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(UsageError, match=r"notes\.txt: no data"):
-        open_items(tmp_path / "notes.txt")
+    (tmp_path / "notes.md").write_text("hello")
+    with pytest.raises(UsageError, match=r"notes\.md: no data"):
+        open_items(tmp_path / "notes.md")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")

@@ -94,7 +94,8 @@ class CsvRows(Rows):
 
 
 def _numbers(path: Path, layout: CsvLayout, inputs: tuple[str, ...], label: str | None) -> CsvRows:
-    chosen = [layout.names.index(name) for name in inputs]
+    place = {name: i for i, name in enumerate(layout.names)}  # there may be many thousands
+    chosen = [place[name] for name in inputs]
     labelled = None if label is None else layout.names.index(label)
     held: list[NDArray[np.float32]] = []
     labels: list[Label] = []

@@ -289,6 +289,7 @@ def test_graphs_run_with_any_number_of_items(tmp_path: Path, kind: str) -> None:
         for items in (7, 3, 1):
             x = torch.randn(items, 3, 8, 8)
             torch.testing.assert_close(loaded.module(x), module(x), rtol=1e-5, atol=1e-6)
+    assert not loaded.notes  # that the file holds code was true before, and is said as `trust` now
     assert any("takes 3 at once" in one for one in loaded.architecture.assumed) == (kind == "fixed")
     assert isinstance(loaded.module, ChildModule)
     loaded.module.close()
