@@ -126,7 +126,7 @@ def onset_of(scene: Scene, diagnoses: Sequence[Diagnosis]) -> Onset | None:
     """Where it begins: at the layer that an experiment has proven, or else where the depth profile falls."""
     top = diagnoses[0] if diagnoses else None
     proven = top is not None and (top.status is Status.CONFIRMED or (top.status is Status.LIKELY and not top.change))
-    if top is None or not proven or top.expected or scene.kind is None:
+    if top is None or not proven or (top.expected and top.layer != "input") or scene.kind is None:
         return scene.onset
     return settled(scene.onset, top.layer, scene.path, scene.kind)
 
@@ -189,12 +189,14 @@ def _experimented(
     seen = experiment.probe.seen
     after = numbers(seen)
     share = _share_restored(kind, before, after)
-    restored = symptoms.gone(seen) and share >= ENOUGH
+    # Whether groups are gone is not a matter of degree; the rank only tells how much better than a sham a change is.
+    enough = -math.inf if kind is Kind.CLUSTER else ENOUGH
+    restored = symptoms.gone(seen) and share >= enough
     control: Mapping[str, float] = {}
     sham_restores = False
     if experiment.control is not None:
         control = numbers(experiment.control.seen)
-        needed = max(ENOUGH, AS_MUCH * share)
+        needed = max(enough, AS_MUCH * share)
         sham_restores = symptoms.gone(experiment.control.seen) and _share_restored(kind, before, control) >= needed
     made = replace(plain, change=experiment.change, before=before, after=after, control=control)
     if restored and sham_restores:

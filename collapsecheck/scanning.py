@@ -20,6 +20,8 @@ from collapsecheck.settings import Settings
 from collapsecheck.verdict import Verdict, judge
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from collapsecheck.causes import Diagnosis
     from collapsecheck.checks import Finding
     from collapsecheck.observe import Observations
@@ -29,7 +31,6 @@ Progress = Callable[[str, int | None, int], None]
 """Called with a stage, the number of items in all (None: unknown) and the number of items newly done."""
 
 HISTOGRAM_BINS = 60
-NARROWEST = 1e-13  # of a histogram: its bins must be wider than the rounding of numbers near 1
 
 
 def scan(
@@ -265,9 +266,7 @@ def report_on(
     spectrum = seen.spectrum
     counts, edges = np.zeros(0, np.intp), np.array([-1.0, 1.0])
     if len(seen.sample.unit) > 2:
-        cosines = seen.sample.cosines
-        low, high = float(cosines.min()), float(cosines.max())
-        counts, edges = np.histogram(cosines, bins=HISTOGRAM_BINS, range=(low, max(high, low + NARROWEST)))
+        counts, edges = histogram(seen.sample.cosines)
     return Report(
         model=model,
         data=data,
@@ -281,6 +280,14 @@ def report_on(
         run=run,
         **depth,
     )
+
+
+def histogram(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Counts in `HISTOGRAM_BINS` bins, and their edges; those that differ by roundings only share one."""
+    low, high = float(values.min()), float(values.max())
+    if high - low < 2 * HISTOGRAM_BINS * np.spacing(max(abs(low), abs(high))):
+        low, high = low - 0.5, high + 0.5
+    return np.histogram(values, bins=HISTOGRAM_BINS, range=(low, high))
 
 
 def _depth(

@@ -14,7 +14,7 @@ _PLACES: dict[Build, tuple[str, float]] = {
     architectures.plain: ("8.weight", 0.01),
     architectures.perceptron: ("3.weight", 0.05),
     architectures.transformer: ("head.weight", 0.0),
-    architectures.recurrent: ("gru.weight_ih_l0", 0.1),
+    architectures.recurrent: ("gru.weight_ih_l0", 0.0),
     architectures.residual: ("head.weight", 0.01),
 }
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from torch import nn
 
 from collapsecheck.causes import Status
 from collapsecheck.diagnosis import all_causes
 from sample_models.scanning import scanned
 
+SHORT = 2  # architectures per cause in every run
 FOLDER = Path(__file__).resolve().parent.parent / "sample_models"
 
 
@@ -23,11 +25,12 @@ def sample_of(cause: str) -> ModuleType | None:
     return importlib.import_module(f"sample_models.{name}") if (FOLDER / f"{name}.py").exists() else None
 
 
-def pairs() -> Iterator[tuple[str, Callable[[], nn.Module]]]:
+def pairs() -> Iterator[ParameterSet]:
+    """Every cause on all of its architectures; all but two of these take minutes together."""
     for cause in all_causes():
         module = sample_of(cause)
-        for build in module.ARCHITECTURES if module else ():
-            yield cause, build
+        for count, build in enumerate(module.ARCHITECTURES if module else ()):
+            yield pytest.param(cause, build, marks=[pytest.mark.long] if count >= SHORT else [])
 
 
 @pytest.mark.parametrize(("cause", "build"), list(pairs()), ids=lambda one: getattr(one, "__name__", one))

@@ -13,7 +13,7 @@ import collapsecheck
 from collapsecheck import testing
 from collapsecheck.errors import UsageError
 from collapsecheck.reports import DataFacts, ModelFacts
-from collapsecheck.scanning import check_settings, report_on, scan_embeddings
+from collapsecheck.scanning import check_settings, histogram, report_on, scan_embeddings
 from collapsecheck.settings import Settings
 
 DEFINITION = "from torch import nn\n\ndef build():\n    return nn.Sequential(nn.Linear(4, 8))\n"
@@ -105,6 +105,13 @@ def test_the_share_of_unreadable_items_is_a_threshold_like_others() -> None:
         (Settings(thresholds={"readable-data": {"error": 0.2}}), 0),
     ):
         assert report_on(seen, settings, **facts).gate.exit_code == code  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("roundings", [0, 1, 40])
+def test_cosines_that_differ_by_roundings_are_counted_too(roundings: int) -> None:
+    cosines = 1 - np.spacing(0.5) * (np.arange(2001) % (roundings + 1))
+    counts, edges = histogram(cosines)
+    assert counts.sum() == 2001 and len(edges) == 61 and edges[0] <= cosines.min() <= cosines.max() <= edges[-1]
 
 
 def test_pictures_of_a_report() -> None:

@@ -38,7 +38,7 @@ class ConstantInitialisation(Cause):
             evidence=(
                 f"all weights of {first} are zero"
                 if not first.rows.any()
-                else f"in {len(layers)} layer{'s' * (len(layers) > 1)}, first in {first}, all units have the same weights"
+                else f"in {len(layers)} layer{'s' * (len(layers) > 1)}, {first} the first, all units have equal weights"
             ),
             known=len(alike) > MANY * len(scene.weights) or _remembered(scene, first),
             numbers={"layers": len(layers)},

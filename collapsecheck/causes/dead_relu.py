@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,17 +11,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
+from collapsecheck.causes.stale_batchnorm import shifted_in_front
 from collapsecheck.checks import Kind
 from collapsecheck.observe.layers import Layer
 from collapsecheck.observe.probe import Probe, with_bias
-from collapsecheck.observe.weights import biases_of
 from collapsecheck.scene import Scene
 
 # Share of the units that never fire. Sound trained nets have up to two thirds; where information is lost, nearly all.
 DEAD = 0.75
 # Activations that are flat below zero by and by, and from where on: there the slope is under 3 %.
 SMOOTH = {"gelu": -3.0, "silu": -6.0, "mish": -6.0, "hardswish": -3.0, "elu": -4.0, "selu": -4.0, "celu": -4.0}
-_SHIFTED = (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_SHIFTED = (nn.Linear, nn.modules.conv._ConvNd, *_NORMS)
 
 Source = tuple[Layer, str]  # the step in front of a rectifier, and the bias there
 
@@ -101,16 +103,28 @@ class DeadReLU(Cause):
 def _rectifiers(scene: Scene) -> Iterator[tuple[Layer, Layer, str]]:
     """Rectifiers on the path, each with the step in front that shifts its units, and the name of the bias there."""
     shifting = [(layer, "") for layer, _ in scene.steps(*_SHIFTED)]
-    for layer in scene.path:
-        if layer.site.function and biases_of(layer, scene.module):
-            shifting.append((layer, biases_of(layer, scene.module)[0]))
+    shifting += [(layer, name) for name, layer in scene.biases.items() if layer.site.function]
+    norms = {layer.depth for layer, _ in scene.steps(*_NORMS)}
+    last = -1
     for layer in scene.path:
         kind = _kind(layer)
         if kind not in SMOOTH and not (kind in ("relu", "relu6") and layer.after.rectified):
             continue
         before = [one for one in shifting if one[0].depth < layer.depth and one[0].units == layer.units]
         if before:
-            yield layer, *max(before, key=lambda one: one[0].depth)
+            recent = [one for one in before if one[0].depth > last] or before[-1:]
+            # A convolution goes on into its BatchNorm; only what comes last on a branch is added.
+            ends = [one for one in recent if one[0].depth + 1 not in norms]
+            source = min(ends or recent, key=_pull)
+            front = shifted_in_front(scene, source[0]) if source[0].depth in norms else None
+            yield layer, *((front, "") if front is not None and not front.site.function else source)
+        last = layer.depth
+
+
+def _pull(source: Source) -> float:
+    """Mean of what a step gives: of the branches that are added, the lowest pulls the sum down."""
+    mean = float(source[0].after.values.mean())
+    return mean if math.isfinite(mean) else 0.0
 
 
 def _kind(layer: Layer) -> str:
@@ -120,7 +134,7 @@ def _kind(layer: Layer) -> str:
 def _silent(layer: Layer) -> NDArray[np.bool_]:
     """Which of the sampled units are on the flat side for every item."""
     if _kind(layer) not in SMOOTH:
-        return layer.after.firing == 0
+        return np.asarray(layer.after.firing == 0)
     if layer.before is None:
         return np.zeros(1, np.bool_)
     return np.asarray(layer.before.values.max((0, 2)) < SMOOTH[_kind(layer)])

@@ -51,13 +51,8 @@ class RepeatedInputs(Cause):
             return
         random = torch.Generator().manual_seed(scene.probe.seed)
 
-        def different(inputs: Tensor) -> Tensor:
-            noise = torch.randn(inputs.shape, generator=random, dtype=inputs.dtype)
-            deviation = inputs.std() if inputs.std() > 1e-3 * inputs.abs().max() else inputs.abs().max().clamp(min=1e-3)
-            return inputs.mean() + deviation * noise
-
         yield Intervention(
-            probe=scene.confirm.fed(different),
+            probe=scene.confirm.fed(lambda inputs: different(inputs, random)),
             change="as many different items fed, noise with the mean and deviation of the inputs",
             control=scene.confirm.fed(lambda inputs: inputs.flip(0)),
             sham="feeding the same items in another order",
@@ -77,3 +72,10 @@ class RepeatedInputs(Cause):
                 effect="then check the index in __getitem__, caching, and the random seed of each worker",
             ),
         )
+
+
+def different(inputs: Tensor, random: torch.Generator) -> Tensor:
+    """Noise with the shape, mean and deviation of the inputs."""
+    noise = torch.randn(inputs.shape, generator=random, dtype=inputs.dtype)
+    deviation = inputs.std() if inputs.std() > 1e-3 * inputs.abs().max() else inputs.abs().max().clamp(min=1e-3)
+    return inputs.mean() + deviation * noise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from torch import nn
@@ -124,8 +125,25 @@ def far_off(layer: Layer, module: nn.Module) -> tuple[float, float] | None:
 
 
 def _spoilt(scene: Scene, layer: Layer) -> bool:
-    """Whether the layer in front has lost its weights: then the statistics are right, and its outputs are not."""
-    return any(weight.alike for weight in scene.weights if weight.layer.depth == layer.depth - 1)
+    """Whether the layer in front is at fault: then the statistics are right, and what it gives is not."""
+    alike = any(weight.alike for weight in scene.weights if weight.layer.depth == layer.depth - 1)
+    return alike or shifted_in_front(scene, layer) is not None
+
+
+def shifted_in_front(scene: Scene, layer: Layer) -> Layer | None:
+    """The layer right in front of a BatchNorm if its bias is why the inputs are off: without it they would fit."""
+    module = scene.module.get_submodule(layer.site.layer)
+    if layer.before is None or not isinstance(module, _BatchNorm) or module.running_mean is None:
+        return None
+    for name, front in scene.biases.items():
+        if front.depth != layer.depth - 1 or front.units != layer.units or far_off(layer, module) is None:
+            continue
+        bias = scene.module.get_parameter(name).detach().double().cpu().numpy()
+        units = layer.before.units
+        shifted = replace(layer.before, values=layer.before.values - bias[units][:, None])
+        if far_off(replace(layer, before=shifted), module) is None:
+            return front
+    return None
 
 
 def _gap(layer: Layer, module: nn.Module) -> tuple[float, float] | None:

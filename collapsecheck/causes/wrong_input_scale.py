@@ -23,8 +23,8 @@ class WrongInputScale(Cause):
     """The inputs are scaled otherwise than in training: divided by 255 twice, or not at all.
 
     With inputs near 0 only the biases are left, which are the same for all items; far too large ones saturate, or
-    overflow; far from zero they all look alike. The experiment scales the inputs, or moves them to zero; the sham does as
-    much the other way.
+    overflow; far from zero they all look alike. The experiment scales the inputs, or moves them to zero; the sham does
+    as much the other way.
     """
 
     explains = frozenset({Kind.COMPLETE, Kind.CONE, Kind.NORM, Kind.CLUSTER, Kind.DIMENSIONAL, Kind.NON_FINITE})
@@ -50,7 +50,7 @@ class WrongInputScale(Cause):
 
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
         """Try the scales that preparation errors lead to, the one that gives usual sizes first."""
-        mean, deviation = _units_of(scene)
+        mean, _ = _units_of(scene)
         size = float(suspicion.numbers["deviation"])
         factors = sorted((255.0, 1 / 255, 65025.0, 127.5), key=lambda factor: abs(math.log(size * factor / 0.3)))
 
@@ -119,7 +119,8 @@ def _shaped(mean: Tensor, inputs: Tensor) -> Tensor:
 
 def _never_updated(scene: Scene) -> bool:
     """Whether a BatchNorm has the statistics it was made with, so that no scale of the inputs was ever learned."""
+    found = (scene.module.get_submodule(layer.site.layer).state_dict() for layer, _ in scene.steps(_BatchNorm))
     return any(
-        module.running_mean is not None and not module.running_mean.any() and bool((module.running_var == 1).all())
-        for _, module in scene.steps(_BatchNorm)
+        "running_var" in state and not state["running_mean"].any() and bool((state["running_var"] == 1).all())
+        for state in found
     )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from collapsecheck.datasets.inputs import Inputs, item_shape, nbytes
 from collapsecheck.datasets.kinds import Items
 from collapsecheck.datasets.loading import Loaded, Loader, unchanged
 from collapsecheck.datasets.subset import choose_items, put_first
@@ -19,6 +20,7 @@ from collapsecheck.datasets.transform import Preprocessing
 from collapsecheck.errors import NotMeasuredError, UsageError, printable
 
 BATCH_BYTES = 16 * 2**20  # large enough to keep a GPU busy, small enough for the activations of deep models
+BATCH_TOKENS = 16_384  # token ids take little memory, what a model makes of them much
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
 FEW_ITEMS = 512  # below, starting workers takes longer than reading the items
 MOST_WORKERS = 4
@@ -27,10 +29,13 @@ PROBED_ITEMS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Inputs `[n, …]`, the numbers of their items `[n]` and, where there are any, their labels `[n]`."""
+    """Inputs `[n, …]`, the numbers of their items `[n]` and, where there are any, their labels `[n]`.
+
+    The inputs are one tensor, or several by the names of the model's arguments.
+    """
 
     indices: torch.Tensor
-    inputs: torch.Tensor
+    inputs: Inputs
     labels: torch.Tensor | None
 
 
@@ -104,7 +109,7 @@ class Batches:
         """
         self.seen = self.used = 0
         self.unreadable = []
-        first: tuple[int, torch.Size] | None = None
+        first: tuple[int, torch.Size | dict[str, torch.Size]] | None = None
         for loaded in self._loads():
             if loaded.problem is not None:
                 raise UsageError(loaded.problem)
@@ -112,7 +117,7 @@ class Batches:
             self.unreadable += [(self.items.names[item], reason) for item, reason in loaded.failures]
             if loaded.inputs is None:
                 continue
-            shape = loaded.inputs.shape[1:]
+            shape = item_shape(loaded.inputs)
             first = first or (loaded.items[0], shape)
             if shape != first[1]:
                 raise UsageError(self._loader.unequal(*first, loaded.items[0], shape))
@@ -149,7 +154,9 @@ class Batches:
             if loaded.problem is not None:
                 raise UsageError(loaded.problem)
             if loaded.inputs is not None:
-                fitting = BATCH_BYTES // max(1, loaded.inputs.nbytes)
+                if self.preprocessing.tokens:
+                    return min(max(BATCH_TOKENS // self.preprocessing.tokens, SMALLEST_BATCH), LARGEST_BATCH)
+                fitting = BATCH_BYTES // max(1, nbytes(loaded.inputs))
                 return min(max(fitting, SMALLEST_BATCH), LARGEST_BATCH)
         return SMALLEST_BATCH
 

@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 
-from collapsecheck.datasets.kinds import Items, Pictures, Rows, Texts
+from collapsecheck.datasets.kinds import Items, Pictures, Rows, Texts, UnreadableItemError
 from collapsecheck.datasets.layouts import layout_for
-from collapsecheck.datasets.model_input import ModelInput
+from collapsecheck.datasets.model_input import ModelInput, Tokenizer
 from collapsecheck.datasets.pictures import GREY_MODES, Mode
 from collapsecheck.datasets.published import Published, published_preprocessing
 from collapsecheck.datasets.transform import Preprocessing, TransformOptions, along
 from collapsecheck.errors import UsageError
 
+TEXTS_MEASURED = 1024  # spread over the items: the longest of them gives the length of all
 HEADERS_READ = 256  # spread over the items: a data set mixes grey and colour throughout or not at all
 
 
@@ -38,26 +39,54 @@ def choose_preprocessing(items: Items, model: ModelInput, options: TransformOpti
     if isinstance(items, Rows):
         return _for_rows(items, model, options)
     if isinstance(items, Texts):
-        return _for_texts(options)
+        return _for_texts(items, model, options)
     raise TypeError(f"{type(items).__name__} are neither pictures nor rows nor texts")
 
 
-def _for_texts(options: TransformOptions) -> Preprocessing:
-    if options.transform is None:
+def _for_texts(items: Texts, model: ModelInput, options: TransformOptions) -> Preprocessing:
+    if options.transform is not None:
+        return _by_transform(["texts"], options)
+    if model.tokenizer is None:
         raise UsageError(
-            "texts need --transform FILE_OR_MODULE:CALLABLE, which makes token ids of equal length of them"
+            "the data are texts, and the model brings no tokenizer along; give --transform FILE_OR_MODULE:CALLABLE, "
+            "which makes token ids of equal length of a text (a tensor, or a dict of tensors by argument)"
         )
-    return _by_transform(["texts"], options)
+    if options.given:
+        raise UsageError("--size, --mean, --std and --input-scale do not apply to texts")
+    tokenizer = model.tokenizer()
+    length, cut = _tokens_needed(items, tokenizer)
+    words = f"texts as tokens of the model's own tokenizer, filled up to {length}"
+    if cut:
+        words += f" and cut there ({cut:.0%} of the texts are longer)"
+    return Preprocessing(description=words, given=False, tokenizer=tokenizer, tokens=length)
+
+
+def _tokens_needed(items: Texts, tokenizer: Tokenizer) -> tuple[int, float]:
+    """How many tokens the longest of some texts has, and the share of texts that the model cannot take whole.
+
+    One length for all keeps items comparable at each position, and the result apart from the size of the batches.
+    """
+    lengths = []
+    for item in range(0, len(items), max(1, len(items) // TEXTS_MEASURED)):
+        try:
+            lengths.append(tokenizer.length(items.read(item)))
+        except UnreadableItemError:  # counted when it is read again
+            continue
+    full = sum(length > tokenizer.longest for length in lengths)
+    needed = min(max(lengths, default=1), tokenizer.longest)
+    return needed, full / max(len(lengths), 1)
 
 
 def _for_pictures(items: Pictures, model: ModelInput, options: TransformOptions) -> Preprocessing:
+    if model.channels is None and model.token_ids and model.tokenizer is not None and options.transform is None:
+        raise UsageError("the model takes texts, and the data are images; give texts (.txt, .jsonl, .csv) as DATA")
     if model.channels not in {None, 1, 3} and options.transform is None:
         raise UsageError(f"the model takes {model.channels} channels, images have 1 or 3; give --transform")
     mode: Mode = "L" if model.channels == 1 or (model.channels is None and _all_grey(items)) else "RGB"
     words = ["grey images" if mode == "L" else "RGB images"]
     if options.transform is not None:
         return _by_transform(words, options, mode=mode)
-    published = published_preprocessing(model.arch_name)
+    published = model.published or published_preprocessing(model.arch_name)
     return _by_values(words, options, published, 1 if mode == "L" else 3, model=model, mode=mode)
 
 
@@ -77,7 +106,7 @@ def _for_rows(items: Rows, model: ModelInput, options: TransformOptions) -> Prep
     picture = len(shape) == 3 and shape[0] in {1, 3} and shape[0] == (model.channels or shape[0])
     if options.size is not None and not picture:
         raise UsageError(f"--size applies to images, an item of this array has the shape {list(items.item_shape)}")
-    published = published_preprocessing(model.arch_name) if pixels and picture else None
+    published = (model.published or published_preprocessing(model.arch_name)) if pixels and picture else None
     values = "samples in -1..1" if items.sound else "values as they are in the array"
     words = ["bytes as pixels" if pixels else values]
     words += [layout.value] if layout.value else []
@@ -140,7 +169,7 @@ def _by_values(
         words = [*words, f"times {fields['input_scale']:g}"]
     words += [f"minus mean {_shown(fields['mean'])}"] if fields.get("mean") else []
     words += [f"divided by std {_shown(fields['std'])}"] if fields.get("std") else []
-    source = ", as torchvision publishes it with the weights" if published is not None else ""
+    source = f", {published.source}" if published is not None else ""
     source += " but for the given options" if published is not None and options.given else ""
     source += ", the size that the model takes" if size is not None and options.size is None else ""
     return Preprocessing(description=", ".join(words) + source, given=options.given, **fields)

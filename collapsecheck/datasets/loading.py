@@ -11,9 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from collapsecheck.datasets.inputs import Inputs, each, item_shape, stacked
 from collapsecheck.datasets.kinds import Items, Rows, UnreadableItemError
 from collapsecheck.datasets.transform import Preprocessing
 from collapsecheck.errors import UsageError, printable
+
+ItemShape = torch.Size | dict[str, torch.Size]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +28,13 @@ class Loaded:
     """
 
     items: list[int]
-    inputs: torch.Tensor | None
+    inputs: Inputs | None
     failures: list[tuple[int, str]]
     problem: str | None = None
 
     def pin_memory(self) -> Loaded:
         """Copy the inputs to page-locked memory; torch's DataLoader calls this."""
-        return self if self.inputs is None else replace(self, inputs=self.inputs.pin_memory())
+        return self if self.inputs is None else replace(self, inputs=each(self.inputs, torch.Tensor.pin_memory))
 
 
 class Loader(Dataset[Loaded]):
@@ -49,26 +52,39 @@ class Loader(Dataset[Loaded]):
                 with suppress(UnreadableItemError):  # the good ones among them are read one by one
                     inputs = self.preprocessing.rows(self.items.rows(chosen))
                     return Loaded(items=chosen, inputs=inputs, failures=[])
-            return self._one_by_one(chosen)
+            return self._texts(chosen) if self.preprocessing.tokenizer is not None else self._one_by_one(chosen)
         except UsageError as error:
             return Loaded(items=[], inputs=None, failures=[], problem=str(error))
 
-    def unequal(self, item: int, shape: torch.Size, other: int, other_shape: torch.Size) -> str:
+    def unequal(self, item: int, shape: ItemShape, other: int, other_shape: ItemShape) -> str:
         """Say that two items do not fit into one batch, and what to do."""
         first, second = printable(self.items.names[item]), printable(self.items.names[other])
         if self.preprocessing.transform is not None:
             return (
-                f"the transform makes tensors of different shapes: {list(shape)} of {first}, "
-                f"{list(other_shape)} of {second}"
+                f"the transform makes tensors of different shapes: {_shown(shape)} of {first}, "
+                f"{_shown(other_shape)} of {second}"
             )
+        if isinstance(shape, dict) or isinstance(other_shape, dict):
+            return f"{first} and {second} become inputs of different shapes"
         return (
             f"images differ in size: {first} has {shape[-1]}×{shape[-2]} pixels, {second} has "
             f"{other_shape[-1]}×{other_shape[-2]}; give them one with --size N"
         )
 
+    def _texts(self, chosen: list[int]) -> Loaded:
+        failures: list[tuple[int, str]] = []
+        read: dict[int, str] = {}
+        for item in chosen:
+            try:
+                read[item] = self.items.read(item)
+            except UnreadableItemError as error:
+                failures.append((item, str(error)))
+        inputs = self.preprocessing.texts(list(read.values())) if read else None
+        return Loaded(items=list(read), inputs=inputs, failures=failures)
+
     def _one_by_one(self, chosen: list[int]) -> Loaded:
         failures: list[tuple[int, str]] = []
-        read: dict[int, torch.Tensor] = {}
+        read: dict[int, Inputs] = {}
         for item in chosen:
             try:
                 read[item] = self.preprocessing.item(self.items.read(item))
@@ -79,10 +95,21 @@ class Loader(Dataset[Loaded]):
         if not read:
             return Loaded(items=[], inputs=None, failures=failures)
         first = next(iter(read))
-        for item, tensor in read.items():
-            if tensor.shape != read[first].shape:
-                raise UsageError(self.unequal(first, read[first].shape, item, tensor.shape))
-        return Loaded(items=list(read), inputs=torch.stack(list(read.values())), failures=failures)
+        shape = _shape(read[first])
+        for item, inputs in read.items():
+            if _shape(inputs) != shape:
+                raise UsageError(self.unequal(first, shape, item, _shape(inputs)))
+        return Loaded(items=list(read), inputs=stacked(list(read.values())), failures=failures)
+
+
+def _shape(item: Inputs) -> ItemShape:
+    return item_shape(each(item, lambda tensor: tensor[None]))
+
+
+def _shown(shape: ItemShape) -> str:
+    if isinstance(shape, dict):
+        return ", ".join(f"{printable(name, 40)} {list(one)}" for name, one in shape.items())
+    return str(list(shape))
 
 
 def unchanged(loaded: Any) -> Any:

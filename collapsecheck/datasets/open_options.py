@@ -56,7 +56,7 @@ class OpenOptions:
 NO_OPTIONS = OpenOptions()
 
 APPLIES_TO = {
-    "column": "a table (parquet, Arrow, csv) or a tar",
+    "column": "a table (parquet, Arrow, csv, jsonl) or a tar",
     "sample_rate": "sounds",
     "seconds": "sounds",
     "max_pixels": "images",

@@ -1,4 +1,4 @@
-"""The preprocessing that torchvision publishes with the weights of an architecture."""
+"""The preprocessing that is published with the weights of a model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ _FOR_IMAGES = frozenset({"ImageClassification", "SemanticSegmentation"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Resizing of the shorter side, centre crop (None: no crop), mean and std for pixels in 0..1."""
+    """Resizing, centre crop (None: no crop), mean and std for pixels in 0..1.
 
-    resize: int
+    `resize` is one number for the shorter side, or height and width. `source` ends the sentence that reports say.
+    """
+
+    resize: int | tuple[int, int]
     crop: int | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: InterpolationMode
+    source: str = "as torchvision publishes it with the weights"
 
 
 def published_preprocessing(arch_name: str | None) -> Published | None:

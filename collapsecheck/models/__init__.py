@@ -34,6 +34,8 @@ from collapsecheck.models.weights import (
 )
 from collapsecheck.user_code import load_callable
 
+_ALL = Loading(loaded=0, missing=(), unexpected=(), mismatched={})
+
 __all__ = ["LoadedModel", "Readout", "choose_readout", "expected_input", "load_callable", "load_model"]
 
 
@@ -98,17 +100,18 @@ def load_model(
     architecture = choose_architecture(model_def, arch)
     checkpoint = read_checkpoint(path)
     try:
-        found = None
+        found, nothing = None, None
         try:
             found = find_state_dicts(checkpoint.content, key)
-        except NotLoadableError:
-            if not checkpoint.runs_code:
-                raise
-        architecture = architecture or _offered(checkpoint, found, trusted=trust_checkpoint)
+        except NotLoadableError as error:  # a graph may do without weights, and code may hide them
+            nothing = error
+        if architecture is None:
+            architecture = _offered(checkpoint, found, trusted=trust_checkpoint, nothing=nothing)
         if architecture.expected() is None:
-            return _whole(checkpoint, architecture)
+            return _whole(checkpoint, architecture, allow_partial)
         if found is None:
-            raise NotLoadableError("holds no weights that could be taken without running its code")
+            unseen = NotLoadableError("holds no weights that could be taken without running its code")
+            raise unseen if checkpoint.runs_code or nothing is None else nothing
         return _loaded(checkpoint, architecture, found, allow_partial)
     except NotLoadableError as error:
         raise NotLoadableError(f"{printable(str(path))}: {error}") from error
@@ -136,13 +139,17 @@ def _sound_channels(module: nn.Module, first: nn.Module | None) -> int | None:
     return first.in_channels or None if isinstance(first, nn.Conv1d) else None
 
 
-def _offered(checkpoint: Checkpoint, found: Found | None, *, trusted: bool) -> Architecture:
-    """Ask every source, in the order of their ranks, what makes the model."""
+def _offered(
+    checkpoint: Checkpoint, found: Found | None, *, trusted: bool, nothing: NotLoadableError | None
+) -> Architecture:
+    """Ask every source, in the order of their ranks, what makes the model; `nothing` says why no weights are found."""
     known = sorted(plugins(sources, ModelSource).values(), key=lambda source: source.rank)
     for source in known:
         offer: Architecture | None = source().offer(checkpoint, found, trusted=trusted)
         if offer is not None:
             return offer
+    if nothing is not None:
+        raise nothing
     held = f" ({describe_keys(found)})" if found is not None else ""
     raise NotLoadableError(
         f"holds weights but no architecture, and they fit none that is known{held}{_nearest(found)}; say which model "
@@ -159,11 +166,24 @@ def _nearest(found: Found | None) -> str:
     return f"; nearest is {near.name}, with {near.matched} of its {near.of} weights, but {near.differs}"
 
 
-def _whole(checkpoint: Checkpoint, architecture: Architecture) -> LoadedModel:
+def _whole(checkpoint: Checkpoint, architecture: Architecture, allow_partial: bool) -> LoadedModel:
     """Take a model that brings its weights along."""
     module = architecture.build({})
-    parameters = _parameters(module) if architecture.parameters is None else architecture.parameters
-    return LoadedModel(module=module, architecture=architecture, checkpoint=checkpoint, parameters=parameters)
+    loading = architecture.loading or _ALL
+    if not loading.complete and not (allow_partial and loading.loaded):
+        raise NotLoadableError(
+            f"the weights do not fit {printable(architecture.name)}: {describe_differences(loading)}; copy or download "
+            "the directory again, or --allow-partial to go on with those that fit"
+        )
+    return LoadedModel(
+        module=module,
+        architecture=architecture,
+        checkpoint=checkpoint,
+        parameters=_parameters(module) if architecture.parameters is None else architecture.parameters,
+        missing_keys=loading.missing,
+        unexpected_keys=loading.unexpected,
+        mismatched_keys=tuple(loading.mismatched),
+    )
 
 
 def _loaded(checkpoint: Checkpoint, architecture: Architecture, found: Found, allow_partial: bool) -> LoadedModel:

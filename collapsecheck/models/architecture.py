@@ -17,16 +17,20 @@ from torch import nn
 from collapsecheck.datasets.model_input import ModelInput
 from collapsecheck.errors import UsageError, printable
 from collapsecheck.models.alignment import Shapes
-from collapsecheck.models.weights import expected_shapes
+from collapsecheck.models.weights import Loading, expected_shapes
 from collapsecheck.user_code import in_one_line, load_callable, user_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingPlace:
-    """Where the embedding is: a key of `named_modules()`, "" for the model itself, and the reason in a few words."""
+    """Where the embedding is: a key of `named_modules()`, "" for the model itself, and the reason in a few words.
+
+    `field` names the part that is meant where the model returns several.
+    """
 
     layer: str = ""
     where: Literal["input", "output"] = "output"
+    field: str = ""
     reason: str
 
 
@@ -39,7 +43,8 @@ class Architecture(ABC):
     not tell and what was taken for it. Names that begin with one of `optional` may be missing in the file, those
     with one of `ignorable` may be left over: the embedding does not need them. `renamed` gives the module's names for
     names of the checkpoint, where they differ by more than a prefix. `takes` and `parameters` (their number) are for
-    modules that do not show their layers: None where the module itself tells.
+    modules that do not show their layers: None where the module itself tells. `loading` is what became of the weights
+    where `build` put them in itself.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Architecture(ABC):
     renamed: Mapping[str, str] = MappingProxyType({})
     takes: ModelInput | None = None
     parameters: int | None = None
+    loading: Loading | None = None
 
     @abstractmethod
     def expected(self) -> Shapes | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
+from collapsecheck.datasets.inputs import Inputs, count, described, mask_of
 from collapsecheck.errors import CollapsecheckError, NotMeasuredError, UsageError, did_you_mean, printable
 from collapsecheck.models.classifier import classifier_head
 from collapsecheck.models.reduction import Pool, reduce_to_rows, select
@@ -24,7 +25,8 @@ class Readout:
 
     `layer` is a key of `named_modules()`, "" for the model itself, whose output is then meant (`shown` says
     "output"); `where` tells whether the layer's input or output is taken, `reason` why, in one sentence.
-    `reduction` says how its tensor became rows; it is known after the first batch.
+    `field` names what is taken of the model's output where that has several parts. `reduction` says how its tensor
+    became rows; it is known after the first batch.
     """
 
     def __init__(
@@ -35,10 +37,12 @@ class Readout:
         where: Literal["input", "output"] = "output",
         reason: str,
         pool: Pool = "mean",
+        field: str = "",
     ) -> None:
         self.layer = layer
         self.where = where
         self.reason = reason
+        self.field = field
         self.reduction = ""
         self._module = module
         self._pool = pool
@@ -66,6 +70,7 @@ class Readout:
             where=where or self.where,
             reason=self.reason,
             pool=self._pool,
+            field=self.field,
         )
 
     @contextlib.contextmanager
@@ -87,8 +92,8 @@ class Readout:
             for handle in handles:
                 handle.remove()
 
-    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        """Return the embeddings `[n, d]` of a batch `[n, …]`.
+    def __call__(self, batch: Inputs) -> torch.Tensor:
+        """Return the embeddings `[n, d]` of a batch `[n, …]`, or of several tensors by the model's arguments.
 
         Raises
         ------
@@ -103,10 +108,10 @@ class Readout:
         self._caught, self._calls = None, 0
         try:
             with contextlib.redirect_stdout(sys.stderr):  # a forgotten print must not get into the report
-                returned = self._module(batch)
+                returned = self._module(**batch) if isinstance(batch, dict) else self._module(batch)
             tensor, which = self._taken(returned)
             first = channels_first(self._module, tensor)
-            rows, how = reduce_to_rows(tensor, len(batch), self._pool, channels_first=first)
+            rows, how = reduce_to_rows(tensor, count(batch), self._pool, channels_first=first, mask=mask_of(batch))
         except NotMeasuredError as error:
             subject = f"the layer {printable(self.layer)}" if self.layer else "the model"
             raise NotMeasuredError(f"{subject} {error}") from error
@@ -116,7 +121,7 @@ class Readout:
             if out_of_memory(error):
                 raise
             raise NotMeasuredError(
-                f"the model failed on a batch of shape {list(batch.shape)}, {_type(batch)}: "
+                f"the model failed on a batch {described(batch)}: "
                 f"{in_one_line(error)}; check that the data fit the model: --size, --arch or --model-def"
             ) from error
         self._note(f"{which}, {how}" if which else how)
@@ -124,7 +129,7 @@ class Readout:
 
     def _taken(self, returned: Any) -> tuple[torch.Tensor, str]:
         if not self.layer:
-            return select(returned)
+            return select(returned, self.field)
         if self._caught is None:
             raise UsageError(
                 f"--layer {printable(self.layer)}: this layer is not executed when the model runs; "
@@ -185,7 +190,7 @@ def choose_readout(loaded: LoadedModel, layer: str | None = None, pool: Pool = "
         raise UsageError(f"--layer {printable(layer)}: the model has no such layer{hint}")
     place = loaded.architecture.embedding()
     if place is not None:
-        return Readout(module, layer=place.layer, where=place.where, reason=place.reason, pool=pool)
+        return Readout(module, layer=place.layer, where=place.where, reason=place.reason, pool=pool, field=place.field)
     head = classifier_head(module)
     if head is not None:
         reason = f"the input of {printable(head)}, the last layer of a torchvision classifier"
@@ -226,7 +231,3 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words)
     )
-
-
-def _type(batch: torch.Tensor) -> str:
-    return str(batch.dtype).removeprefix("torch.")

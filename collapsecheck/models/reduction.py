@@ -30,8 +30,10 @@ _DEPTH = 3
 _HINT = "choose another layer with --layer"
 
 
-def select(value: Any) -> tuple[torch.Tensor, str]:
+def select(value: Any, prefer: str = "") -> tuple[torch.Tensor, str]:
     """Take one tensor out of what a layer returned; the text says which, "" where there was only one.
+
+    `prefer` names the field that is taken if it is there.
 
     Raises
     ------
@@ -40,6 +42,8 @@ def select(value: Any) -> tuple[torch.Tensor, str]:
     """
     if isinstance(value, torch.Tensor):
         return value, ""
+    if prefer and isinstance(preferred := dict(_named(value)).get(prefer), torch.Tensor):
+        return preferred, _called(prefer)
     tensor, where = _search(value, _DEPTH)
     if tensor is None:
         raise NotMeasuredError(f"returned {_kind(value)}, which holds no tensor; {_HINT}")
@@ -47,7 +51,12 @@ def select(value: Any) -> tuple[torch.Tensor, str]:
 
 
 def reduce_to_rows(
-    tensor: torch.Tensor, items: int, pool: Pool, *, channels_first: bool = False
+    tensor: torch.Tensor,
+    items: int,
+    pool: Pool,
+    *,
+    channels_first: bool = False,
+    mask: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, str]:
     """Reduce a tensor to `[n, d]`; the text says how.
 
@@ -61,6 +70,8 @@ def reduce_to_rows(
         `cls` takes the first token, `mean` the mean over all.
     channels_first
         Whether three axes are `[n, c, t]`, as those of a Conv1d, and not tokens.
+    mask
+        `[n, t]`, 0 where a token only fills its item up; left out where the tokens are others.
 
     Raises
     ------
@@ -85,6 +96,8 @@ def reduce_to_rows(
         return tensor.unsqueeze(1), "one number per item"
     if tensor.ndim == 2:
         return tensor, "as it is"
+    if tensor.ndim == 3 and mask is not None and mask.shape == tensor.shape[:2]:
+        return _of_masked(tensor, mask, pool)
     if tensor.ndim == 3 and not channels_first:
         if pool == "cls":
             return tensor[:, 0], f"first of {tensor.shape[1]} tokens{order}"
@@ -93,6 +106,18 @@ def reduce_to_rows(
         raise UsageError(f"cls pooling needs tokens, but the layer returns maps of shape {shape}; use mean")
     sides = "x".join(map(str, shape[2:]))
     return tensor.flatten(2).mean(2), f"mean over {sides} positions"
+
+
+def _of_masked(tensor: torch.Tensor, mask: torch.Tensor, pool: Pool) -> tuple[torch.Tensor, str]:
+    """Take the first token, or the mean of those that are not padding; an item without any has a mean of zero."""
+    there = mask.to(tensor.device) > 0
+    if pool == "cls":  # padding may come first
+        first = there.to(torch.uint8).argmax(1)
+        return tensor[torch.arange(len(tensor), device=tensor.device), first], "first token"
+    # Not times zero: what a model makes of padding may be NaN.
+    kept = tensor.where(there.unsqueeze(2), torch.zeros((), dtype=tensor.dtype, device=tensor.device))
+    counts = there.sum(1, keepdim=True).clamp(min=1)
+    return kept.sum(1) / counts, "mean over the tokens of each item, without padding"
 
 
 def _named(value: Any) -> Iterator[tuple[str, Any]]:

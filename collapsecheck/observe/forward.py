@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from collapsecheck.datasets.inputs import Inputs, count, each, main, mask_of, part
 from collapsecheck.errors import NotMeasuredError, UsageError
 from collapsecheck.models.readout import out_of_memory
 from collapsecheck.observe.inputs import InputSummary
@@ -25,7 +26,7 @@ class EmbeddingReader(Protocol):
     def attached(self) -> AbstractContextManager[Any]:
         """Put hooks in place, and remove them at the end."""
 
-    def __call__(self, batch: Tensor, /) -> Tensor:
+    def __call__(self, batch: Inputs, /) -> Tensor:
         """Embeddings [n, D] of a batch."""
 
 
@@ -37,8 +38,8 @@ class InputBatch(Protocol):
         """Item numbers [n]."""
 
     @property
-    def inputs(self) -> Tensor:
-        """What the model gets [n, ...]."""
+    def inputs(self) -> Inputs:
+        """What the model gets [n, ...]: a tensor, or several by name."""
 
     @property
     def labels(self) -> Tensor | None:
@@ -79,14 +80,14 @@ class Forward:
         self.precision = precision
         self.portion: int | None = None  # rows at a time; None: the whole batch
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, inputs: Inputs) -> Tensor:
         """Embeddings [n, D] of a batch, on the device."""
         rows: list[Tensor] = []
-        start = 0
-        while start < len(inputs):
-            length = min(self.portion or len(inputs), len(inputs) - start)
+        start, items = 0, count(inputs)
+        while start < items:
+            length = min(self.portion or items, items - start)
             try:
-                rows.append(self._run(inputs[start : start + length]))
+                rows.append(self._run(part(inputs, slice(start, start + length))))
                 start += length
             except Exception as error:  # out of memory has no type of its own on all devices
                 if not out_of_memory(error):
@@ -101,26 +102,31 @@ class Forward:
                     torch.cuda.empty_cache()
         return rows[0] if len(rows) == 1 else torch.cat(rows)
 
-    def placed(self, inputs: Tensor) -> Tensor:
+    def placed(self, inputs: Inputs) -> Inputs:
         """A batch on the CUDA device, so that it is copied there once; as it is if there is no room, or no CUDA."""
         if self.device.type != "cuda":
             return inputs
         try:
-            return inputs.to(self.device, non_blocking=True)
+            return self._moved(inputs)
         except Exception as error:  # out of memory has no type of its own on all devices
             if not out_of_memory(error):
                 raise
             return inputs
 
-    def _run(self, inputs: Tensor) -> Tensor:
+    def _moved(self, inputs: Inputs) -> Inputs:
+        return each(inputs, lambda tensor: tensor.to(self.device, non_blocking=True))
+
+    def _run(self, inputs: Inputs) -> Tensor:
         cast = (
             torch.autocast(self.device.type, dtype=AUTOCAST[self.precision])
             if self.precision in AUTOCAST
             else nullcontext()
         )
-        listening = self.recorder.attached(len(inputs)) if self.recorder is not None else nullcontext()
+        listening: AbstractContextManager[Any] = nullcontext()
+        if self.recorder is not None:
+            listening = self.recorder.attached(count(inputs), sequences=mask_of(inputs) is not None)
         with torch.inference_mode(), cast, listening:
-            return self.reader(inputs.to(self.device, non_blocking=True))
+            return self.reader(self._moved(inputs))
 
     def dtype_of(self, rows: Tensor) -> str:
         """The coarsest dtype the embeddings went through: it sets the rounding floor."""
@@ -159,7 +165,8 @@ def extract(
                 summary = EmbeddingSummary(rows.shape[1], seed=seed)
                 summary.dtype = forward.dtype_of(rows)
             # On CUDA sums and hashes are formed on the device; MPS has no float64.
-            inputs.update(placed if placed.device.type == "cuda" else batch.inputs.numpy(), indices)
+            there = main(placed)
+            inputs.update(there if there.device.type == "cuda" else main(batch.inputs).numpy(), indices)
             rows = rows if rows.device.type == "cuda" else rows.cpu()
             labels = None if batch.labels is None else batch.labels.numpy()
             summary.update(rows if rows.device.type == "cuda" else _numpy(rows), indices, labels)

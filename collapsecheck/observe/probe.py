@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from collapsecheck.datasets.inputs import Inputs, nbytes
+from collapsecheck.datasets.inputs import part as part_of
 from collapsecheck.models.readout import Readout
 from collapsecheck.models.reduction import select
 from collapsecheck.observe import NotObservable, Observations, observe_arrays
@@ -36,13 +38,8 @@ class ProbeBatch:
 
     def part(self, rows: slice) -> ProbeBatch:
         """Some of the items."""
-        inputs = (
-            {name: value[rows] for name, value in self.inputs.items()}
-            if isinstance(self.inputs, dict)
-            else self.inputs[rows]
-        )
         labels = None if self.labels is None else self.labels[rows]
-        return ProbeBatch(inputs=inputs, indices=self.indices[rows], labels=labels)
+        return ProbeBatch(inputs=part_of(self.inputs, rows), indices=self.indices[rows], labels=labels)
 
 
 @dataclass(slots=True)
@@ -132,7 +129,7 @@ class Probe:
 
     def fed(self, change: Callable[[Tensor], Tensor]) -> Probe:
         """Other inputs: each batch's tensor goes through `change`; only for inputs that are one tensor."""
-        return self._with(batches=[replace(batch, inputs=change(batch.inputs)) for batch in self.batches])
+        return self._with(batches=[replace(batch, inputs=_changed(batch.inputs, change)) for batch in self.batches])
 
     def read_at(self, layer: str, where: Literal["input", "output"] = "output") -> Probe:
         """The embedding taken elsewhere."""
@@ -145,6 +142,26 @@ class Probe:
     def first(self, count: int) -> Probe:
         """The first items, of the first batch only."""
         return self._with(batches=[batch.part(slice(0, count)) for batch in self.batches[:1]])
+
+    def unpadded(self, padding: int) -> Probe:
+        """The same token ids [n, t], each without the padding at its end: items of one length make a batch."""
+        whole = self.batches
+        ids = [row for batch in whole for row in batch.inputs]
+        indices = torch.cat([batch.indices for batch in whole])
+        labels = [batch.labels for batch in whole if batch.labels is not None]
+        together = torch.cat(labels) if len(labels) == len(whole) else None
+        lengths = torch.stack([length_of(row, padding) for row in ids])
+        made = []
+        for length in sorted(set(lengths.tolist())):
+            chosen = (lengths == length).nonzero()[:, 0]
+            made.append(
+                ProbeBatch(
+                    inputs=torch.stack([ids[one][:length] for one in chosen.tolist()]),
+                    indices=indices[chosen],
+                    labels=None if together is None else together[chosen],
+                )
+            )
+        return self._with(batches=made)
 
     def only(self, batch: ProbeBatch) -> Probe:
         """The items of one batch."""
@@ -291,7 +308,7 @@ class ProbeTaker:
     def through(self, batches: Iterable[InputBatch]) -> Iterator[InputBatch]:
         """The same batches, of which the first are kept."""
         for batch in batches:
-            size = _bytes_of(batch.inputs)
+            size = nbytes(batch.inputs)
             room = self._items < PROBE_ITEMS and (not self._kept or self._bytes + size <= PROBE_BYTES)
             self._forward.recorder = self._recorder if room else None
             if room:
@@ -316,9 +333,16 @@ class ProbeTaker:
         return self._recorder.layers()
 
 
-def _bytes_of(inputs: Any) -> int:
-    tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
-    return sum(tensor.nbytes for tensor in tensors)
+def length_of(ids: Tensor, padding: int) -> Tensor:
+    """Number of token ids [t] before the padding at their end, at least 1."""
+    told = (ids != padding).nonzero()
+    return told[-1, 0] + 1 if len(told) else torch.ones((), dtype=torch.long)
+
+
+def _changed(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Tensor:
+    if not isinstance(inputs, Tensor):
+        raise NotObservable("the model takes several tensors, of which none alone is the input")
+    return change(inputs)
 
 
 def redrawn(probe: Probe, weights: Sequence[Weight]) -> Probe:

@@ -35,7 +35,8 @@ class Weight:
     layer : the step.
     tensor : the whole tensor, detached.
     axis : which axis counts the units.
-    part : first row and the one after the last on the first axis, where a tensor holds several matrices (query, key, value of attention).
+    part : first row, and the one after the last, on the first axis, where a tensor holds several matrices (query, key
+        and value of attention).
     title : what of the tensor it is, in words, where it is not all of it.
     mixes : whether every unit sees every input; not in grouped convolutions.
     scaled : whether each unit has a factor of its own besides, as with weight_norm.
@@ -142,7 +143,7 @@ def plain(module: nn.Module) -> nn.Module:
     one of them, as torch does that, would break the others.
     """
     kind = parametrize.type_before_parametrizations(module)
-    new = kind.__new__(kind)
+    new: nn.Module = kind.__new__(kind)  # type: ignore[call-overload]  # torch does not say that it is a Module's
     new.__dict__ = dict(module.__dict__)
     for held in ("_parameters", "_buffers", "_modules"):
         new.__dict__[held] = dict(module.__dict__[held])

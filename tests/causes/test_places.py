@@ -137,6 +137,17 @@ def test_spoilt_weights_in_front_of_a_batchnorm_are_not_laid_to_its_charge() -> 
     assert found in ("", "constant-initialisation@blocks.0.conv1")
 
 
+@pytest.mark.parametrize("place", ["1", "4"])
+def test_a_bias_that_the_batchnorm_behind_never_saw(place: str) -> None:
+    net = working(architectures.normalised_perceptron)
+    net.get_parameter(f"{place}.bias").data -= 30
+    assert top(net)[1:] == (f"dead-relu@{place}", place)
+    net = working(architectures.normalised_perceptron)
+    norm = str(int(place) + 1)
+    net.get_buffer(f"{norm}.running_mean").add_(30)
+    assert top(net)[1:] == (f"stale-batchnorm@{norm}", norm)
+
+
 @pytest.mark.parametrize("name", ["blocks.2.bn1.bias", "blocks.2.bn2.weight"])
 def test_a_dead_branch_of_a_residual_net_is_no_fault(name: str) -> None:
     net = working(architectures.residual)

@@ -134,7 +134,7 @@ def test_a_data_set_of_the_user(call: Call, place: Path) -> None:
     [
         (
             ["x.npy", "--column", "a"],
-            "--column applies to a table (parquet, Arrow, csv) or a tar; this data is of kind array",
+            "--column applies to a table (parquet, Arrow, csv, jsonl) or a tar; this data is of kind array",
         ),
         (["images", "--column", "a"], "this data is of kind image-folder"),
         (["images", "--seconds", "3"], "--seconds applies to sounds"),

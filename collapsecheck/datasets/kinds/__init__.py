@@ -94,6 +94,8 @@ class Rows(Items):
 class Texts(Items):
     """Texts."""
 
+    slow_to_read: ClassVar[bool] = False
+
     @abstractmethod
     def read(self, item: int) -> str:
         """Return one text."""

@@ -31,6 +31,7 @@ _SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "KEY", "CREDENTIAL")
 _PIPE = 1 << 20  # bytes
 _LAST_WORDS = 4096  # bytes of what it prints that are kept
 _SHARE_OF_MEMORY = 0.8
+_GLANCE = 1.0  # seconds between two looks at whether the child is still there
 
 
 class ChildGoneError(Exception):
@@ -133,11 +134,13 @@ class Connection:
                         f"did not answer within {self._seconds:.0f} s in its child process, which was ended; "
                         "try a smaller --batch-size, or look at what its code waits for"
                     )
-                ready = {key.fd for key, _ in selector.select(left)}
+                ready = {key.fd for key, _ in selector.select(min(left, _GLANCE))}
                 if self._printed in ready and not self._listen():
                     selector.unregister(self._printed)
                 if descriptor in ready:
                     return
+                if not ready and self._process.poll() is not None:  # what it started may still hold its pipes open
+                    raise self._ended()
 
     def _listen(self) -> bool:
         try:

@@ -145,7 +145,9 @@ def _shape(declared: Any) -> tuple[str, tuple[int, ...]]:
         raise BrokenFrameError("a tensor of an unknown type")
     if not isinstance(shape, list) or len(shape) > _MOST_DIMENSIONS:
         raise BrokenFrameError("a tensor without a shape")
-    if not all(type(size) is int and 0 <= size < 1 << 48 for size in shape):
+    if not all(type(size) is int and size >= 0 for size in shape):
+        raise BrokenFrameError("a tensor of impossible shape")
+    if math.prod(max(size, 1) for size in shape) >= 1 << 48:  # the strides of an empty one overflow as well
         raise BrokenFrameError("a tensor of impossible shape")
     return name, tuple(shape)
 

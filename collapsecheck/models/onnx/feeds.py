@@ -34,7 +34,7 @@ def feeds_from(given: Mapping[str, Tensor], inputs: Inputs) -> dict[str, NDArray
         raise NotMeasuredError(f"takes {shown}; the batch has {', '.join(map(printable, given)) or 'nothing'}")
     batch = _array(given[main.name])
     feeds = {}
-    for port in inputs.ports:
+    for port in sorted(inputs.ports, key=lambda port: port is not main):  # its type is what users get wrong first
         array = _array(given[port.name]) if port.name in given else _filled_in(port.name, batch)
         if port is main and inputs.channels_last:
             array = _channels_last(array, port)

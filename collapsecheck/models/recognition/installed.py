@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from torchvision import models
-
 from collapsecheck.models.recognition.index import Index, shipped
 
 
 def installed_index() -> Index | None:
     """Return the index without models that the installed torchvision has not; None if no index was shipped."""
+    from torchvision import models  # twice as long to import as torch, and a child process never needs it
+
     index = shipped("torchvision")
     if index is None:
         return None

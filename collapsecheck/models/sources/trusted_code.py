@@ -10,6 +10,7 @@ from torch import nn
 
 from collapsecheck.checkpoints import Checkpoint
 from collapsecheck.checkpoints.state_dicts import Found
+from collapsecheck.datasets.model_input import ModelInput
 from collapsecheck.errors import NotLoadableError, printable
 from collapsecheck.models.alignment import Shapes
 from collapsecheck.models.architecture import Architecture
@@ -85,6 +86,13 @@ class CodeArchitecture(Architecture):
         held = ", ".join(module.facts.held) or "no limits that this system has"
         self.reason = f"its own code, as --trust-checkpoint allows, in a child process ({held})"
         self.assumed = tuple(_limits(module))
+        self.parameters = module.facts.parameters
+        self.takes = ModelInput(
+            channels=module.facts.channels,
+            sound_channels=module.facts.sound_channels,
+            token_ids=module.facts.token_ids,
+            arch_name=None,
+        )
         return module.eval()
 
 

@@ -197,7 +197,7 @@ def _some(report: Report) -> list[LayerFacts]:
 
 TRUST = {
     "data-only": "nothing in it was executed",
-    "known-classes": "rebuilt from layers that torch ships; nothing in it was executed",
+    "known-classes": "built from classes of installed libraries; nothing in it was executed",
     "code": "CODE IN THE FILE WAS EXECUTED, as --trust-checkpoint allows",
 }
 
