@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.confusion_parts.registry import named
 from benchmarks.zoo_parts import healthy
 from benchmarks.zoo_parts.data import Data, load
 from benchmarks.zoo_parts.networks import Build, conv, mlp, recurrent, residual, transformer
@@ -17,9 +17,6 @@ from benchmarks.zoo_parts.objectives import Aim, Objective, cross_entropy, fit, 
 from benchmarks.zoo_parts.recipes import HEALTHY, Recipe, Whole, embed, score
 from benchmarks.zoo_parts.recipes import Sample as Embedded
 from sample_models.sample import Sample
-
-# What `--model-def` of a scan names: `untrained.NAME` is the architecture of a recipe, made for its inputs.
-untrained = SimpleNamespace()
 
 
 class Sound(NamedTuple):
@@ -55,11 +52,7 @@ def sound(recipe: Recipe, seed: int, cache: Path | None) -> Sound:
             torch.save(kept, file)
     shape, make = tuple(kept["inputs"].shape[1:]), recipe.build
 
-    def build() -> nn.Module:
-        return make(shape)
-
-    build.__qualname__ = f"untrained.{recipe.name}"
-    setattr(untrained, recipe.name, build)
+    build = named(recipe.name, lambda: make(shape))
     sample = Sample(build=build, state=kept["state"], inputs=kept["inputs"], labels=kept["labels"])
     return Sound(sample, kept["score"] is None or recipe.kept(kept["score"]))
 

@@ -21,6 +21,9 @@ from collapsecheck.scene import Scene
 FAR_MEAN = 2.0
 # Factor between the deviations; the same data on a narrower crop stay within 2.
 FAR_DEVIATION = 4.0
+# The inputs are off by one factor if the median of the units is this close to it, on a logarithmic scale, half of the
+# units half as close to the median, and the means with that factor as many running deviations. Positions are a sample.
+SAME, SAME_MEAN = 0.7, 1.0
 
 
 class StaleBatchNorm(Cause):
@@ -122,6 +125,35 @@ def far_off(layer: Layer, module: nn.Module) -> tuple[float, float] | None:
     gap = _gap(layer, module)
     usual = gap is None or (abs(gap[0]) <= FAR_MEAN and 1 / FAR_DEVIATION <= gap[1] <= FAR_DEVIATION)
     return None if usual else gap
+
+
+def at_defaults(module: nn.Module) -> bool:
+    """Whether a BatchNorm has the running statistics that it was made with: mean 0 and variance 1."""
+    mean, variance = getattr(module, "running_mean", None), getattr(module, "running_var", None)
+    return mean is not None and variance is not None and not mean.any() and bool((variance == 1).all())
+
+
+def scale_expected(scene: Scene, factors: Sequence[float]) -> float | None:
+    """The one of these factors by which all inputs would have to be multiplied to fit the first BatchNorm, or None.
+
+    Inputs that are scaled otherwise than in training are off by the same factor in every unit, and their means fit with
+    it too; stale statistics are off by another one in each.
+    """
+    layer, module = next(iter(scene.steps(_BatchNorm)), (None, None))
+    if layer is None or layer.before is None or module is None or at_defaults(module) or not far_off(layer, module):
+        return None
+    units, values = layer.before.units, layer.before.values
+    variance, mean = (getattr(module, name).double().cpu().numpy()[units] for name in ("running_var", "running_mean"))
+    deviation, wanted = values.std((0, 2)), np.sqrt(np.maximum(variance, 0))
+    alive = (deviation > 0) & (wanted > 0)
+    if alive.sum() < max(4, len(units) / 2):
+        return None
+    logs = np.log(wanted[alive] / deviation[alive])
+    middle = float(np.median(logs))
+    factor = min(factors, key=lambda one: abs(math.log(one) - middle))
+    off = np.abs(factor * values.mean((0, 2)) - mean)[alive] / wanted[alive]
+    fits = abs(math.log(factor) - middle) < SAME and float(np.median(np.abs(logs - middle))) < SAME / 2
+    return factor if fits and float(np.median(off)) < SAME_MEAN else None
 
 
 def _spoilt(scene: Scene, layer: Layer) -> bool:
