@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -151,9 +152,20 @@ def scale_expected(scene: Scene, factors: Sequence[float]) -> float | None:
     logs = np.log(wanted[alive] / deviation[alive])
     middle = float(np.median(logs))
     factor = min(factors, key=lambda one: abs(math.log(one) - middle))
-    off = np.abs(factor * values.mean((0, 2)) - mean)[alive] / wanted[alive]
+    added = _bias_in_front(scene, layer)
+    off = np.abs(factor * (values.mean((0, 2)) - added) - (mean - added))[alive] / wanted[alive]
     fits = abs(math.log(factor) - middle) < SAME and float(np.median(np.abs(logs - middle))) < SAME / 2
     return factor if fits and float(np.median(off)) < SAME_MEAN else None
+
+
+def _bias_in_front(scene: Scene, layer: Layer) -> NDArray[np.float64]:
+    """What the layer right in front adds to the sampled units, whatever the scale of the inputs is."""
+    units = layer.before.units if layer.before is not None else np.zeros(0, np.intp)
+    for name, front in scene.biases.items():
+        if front.depth == layer.depth - 1 and front.units == layer.units:
+            bias: NDArray[np.float64] = scene.module.get_parameter(name).detach().double().cpu().numpy()[units]
+            return bias
+    return np.zeros(len(units))
 
 
 def _spoilt(scene: Scene, layer: Layer) -> bool:
