@@ -37,7 +37,9 @@ class CodebookCollapse(Cause):
             if counts is None:
                 continue
             used, perplexity = int((counts > 0).sum()), _perplexity(counts)
-            if used >= ALIVE * len(counts):
+            # As many rows, drawn evenly: a few items cannot use many codes.
+            reachable = len(counts) * (1 - (1 - 1 / len(counts)) ** float(counts.sum()))
+            if used >= ALIVE * reachable:
                 continue
             yield Suspicion(
                 layer=layer.site.layer,

@@ -22,9 +22,10 @@ from collapsecheck.scene import Scene
 FAR_MEAN = 2.0
 # Factor between the deviations; the same data on a narrower crop stay within 2.
 FAR_DEVIATION = 4.0
-# The inputs are off by one factor if the median of the units is this close to it, on a logarithmic scale, half of the
-# units half as close to the median, and the means with that factor as many running deviations. Positions are a sample.
-SAME, SAME_MEAN = 0.7, 1.0
+# The inputs are off by one factor if the median of the units is this close to it, on a logarithmic scale (positions are
+# a sample), half of the units this close to that median, and the means with that factor as many running deviations. One
+# outlier in training spreads the units by 0.3 and more.
+SAME, ALIKE, SAME_MEAN = 0.7, 0.25, 1.0
 
 
 class StaleBatchNorm(Cause):
@@ -154,7 +155,7 @@ def scale_expected(scene: Scene, factors: Sequence[float]) -> float | None:
     factor = min(factors, key=lambda one: abs(math.log(one) - middle))
     added = _bias_in_front(scene, layer)
     off = np.abs(factor * (values.mean((0, 2)) - added) - (mean - added))[alive] / wanted[alive]
-    fits = abs(math.log(factor) - middle) < SAME and float(np.median(np.abs(logs - middle))) < SAME / 2
+    fits = abs(math.log(factor) - middle) < SAME and float(np.median(np.abs(logs - middle))) < ALIKE
     return factor if fits and float(np.median(off)) < SAME_MEAN else None
 
 

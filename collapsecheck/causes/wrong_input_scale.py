@@ -18,8 +18,9 @@ from collapsecheck.scene import Scene
 SMALL, LARGE = 0.03, 30.0
 # An offset of this many deviations may hide what differs; white paper with some ink has 2 to 5.
 FAR = 6.0
-# What forgotten and repeated divisions by 255 come to.
-FACTORS = (255.0, 1 / 255, 65025.0)
+# What a division by 255 too few or too many comes to, and two of them.
+FACTORS = (255.0, 1 / 255)
+TWICE = 65025.0
 
 
 class WrongInputScale(Cause):
@@ -62,7 +63,7 @@ class WrongInputScale(Cause):
         mean, _ = _units_of(scene)
         size = float(suspicion.numbers["deviation"])
         expected = suspicion.numbers.get("factor")
-        factors = sorted((*FACTORS, 127.5), key=lambda factor: abs(math.log(size * factor / 0.3)))
+        factors = sorted((*FACTORS, TWICE, 127.5), key=lambda factor: abs(math.log(size * factor / 0.3)))
 
         def times(factor: float) -> Callable[[Tensor], Tensor]:
             return lambda inputs: inputs * factor
