@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from sample_models.make_digits import all_digits
 Build = Callable[[], nn.Module]
 SCANNED = 400
 STEPS, BATCH = 200, 128
+# Folder in which trained models are kept from run to run, by architecture and seed; None trains them anew.
+kept_in: Path | None = None
 
 
 @cache
@@ -34,6 +37,20 @@ def data() -> tuple[Tensor, Tensor]:
 
 @cache
 def _trained(build: Build, seed: int) -> nn.Module:
+    file = kept_in / f"{build.__name__}-{seed}.pt" if kept_in is not None else None
+    if file is not None and file.exists():
+        with torch.random.fork_rng(devices=[]):
+            encoder = build()
+        encoder.load_state_dict(torch.load(file))
+        return encoder.eval()
+    encoder = _train(build, seed)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(encoder.state_dict(), file)
+    return encoder
+
+
+def _train(build: Build, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = build()

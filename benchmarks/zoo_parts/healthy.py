@@ -20,7 +20,7 @@ from benchmarks.zoo_parts.objectives import (
     triplet,
     vicreg,
 )
-from benchmarks.zoo_parts.recipes import HEALTHY, Recipe, Sample, embed, score
+from benchmarks.zoo_parts.recipes import HEALTHY, Recipe, Sample, Whole, embed, score
 
 # The neighbours must be at least this good, 0 being chance and 1 perfect.
 GOOD = 0.5
@@ -64,7 +64,7 @@ def raised(
 ) -> Recipe:
     """Train an encoder on `data` and scan `n` rows of it: held-out ones first, then, where they end, the others."""
 
-    def make(seed: int) -> Sample:
+    def whole(seed: int) -> Whole:
         known = load(data, seed)
         torch.manual_seed(seed)
         encoder = build(tuple(known.inputs.shape[1:]), d)
@@ -76,9 +76,15 @@ def raised(
             seen = seen.only(scanned)
         inputs = seen.inputs[:n]
         known_classes = seen.truth[:n] if labels and seen.is_classes else None
-        return Sample(embed(encoder, inputs), inputs, known_classes, good)
+        return Whole(encoder, inputs, known_classes, good)
 
-    return Recipe(f"healthy/{name}", expected, None, make, lambda value: value >= least)
+    def make(seed: int) -> Sample:
+        made = whole(seed)
+        return Sample(embed(made.encoder, made.inputs), made.inputs, made.labels, made.score)
+
+    return Recipe(
+        f"healthy/{name}", expected, None, make, lambda value: value >= least, whole, lambda shape: build(shape, d)
+    )
 
 
 def architectures() -> Iterator[Recipe]:

@@ -24,14 +24,29 @@ class Sample(NamedTuple):
     score: float | None
 
 
+class Whole(NamedTuple):
+    """A trained model and what it is to be scanned on; `score` is as in `Sample`."""
+
+    encoder: nn.Module
+    inputs: Tensor
+    labels: Tensor | None
+    score: float | None
+
+
 class Recipe(NamedTuple):
-    """How to make one case from a seed. `kept` says from the score whether training came out as intended."""
+    """How to make one case from a seed. `kept` says from the score whether training came out as intended.
+
+    Where the case is a model and not only its embeddings, `whole` gives that model and `build` an untrained one for
+    inputs of a shape.
+    """
 
     name: str
     expected: frozenset[str]
     kind: str | None
     make: Callable[[int], Sample]
     kept: Callable[[float], bool]
+    whole: Callable[[int], Whole] | None = None
+    build: Callable[[tuple[int, ...]], nn.Module] | None = None
 
 
 def embed(encoder: nn.Module, inputs: Tensor) -> Tensor:

@@ -37,7 +37,9 @@ class CodebookCollapse(Cause):
             if counts is None:
                 continue
             used, perplexity = int((counts > 0).sum()), _perplexity(counts)
-            if used >= ALIVE * len(counts):
+            # As many rows, drawn evenly: a few items cannot use many codes.
+            reachable = len(counts) * (1 - (1 - 1 / len(counts)) ** float(counts.sum()))
+            if used >= ALIVE * reachable:
                 continue
             yield Suspicion(
                 layer=layer.site.layer,
@@ -97,6 +99,8 @@ def _usage(scene: Scene, layer: Layer) -> NDArray[np.float64] | None:
         if tensor.ndim != 2 or tensor.shape[0] < FEWEST or tensor.shape[1] != layer.units:
             continue
         table = tensor.detach().double().cpu().numpy()[:, layer.after.units]
+        if (table == table[:1]).all():
+            continue  # weights of zero or of one value, which give what a row of theirs is by accident
         distinct, counts = np.unique(rows, axis=0, return_counts=True)
         if len(distinct) > len(table):
             continue

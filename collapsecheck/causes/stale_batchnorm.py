@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -21,6 +22,10 @@ from collapsecheck.scene import Scene
 FAR_MEAN = 2.0
 # Factor between the deviations; the same data on a narrower crop stay within 2.
 FAR_DEVIATION = 4.0
+# The inputs are off by one factor if the median of the units is this close to it, on a logarithmic scale (positions are
+# a sample), half of the units this close to that median, and the means with that factor as many running deviations. One
+# outlier in training spreads the units by 0.3 and more.
+SAME, ALIKE, SAME_MEAN = 0.7, 0.25, 1.0
 
 
 class StaleBatchNorm(Cause):
@@ -122,6 +127,46 @@ def far_off(layer: Layer, module: nn.Module) -> tuple[float, float] | None:
     gap = _gap(layer, module)
     usual = gap is None or (abs(gap[0]) <= FAR_MEAN and 1 / FAR_DEVIATION <= gap[1] <= FAR_DEVIATION)
     return None if usual else gap
+
+
+def at_defaults(module: nn.Module) -> bool:
+    """Whether a BatchNorm has the running statistics that it was made with: mean 0 and variance 1."""
+    mean, variance = getattr(module, "running_mean", None), getattr(module, "running_var", None)
+    return mean is not None and variance is not None and not mean.any() and bool((variance == 1).all())
+
+
+def scale_expected(scene: Scene, factors: Sequence[float]) -> float | None:
+    """The one of these factors by which all inputs would have to be multiplied to fit the first BatchNorm, or None.
+
+    Inputs that are scaled otherwise than in training are off by the same factor in every unit, and their means fit with
+    it too; stale statistics are off by another one in each.
+    """
+    layer, module = next(iter(scene.steps(_BatchNorm)), (None, None))
+    if layer is None or layer.before is None or module is None or at_defaults(module) or not far_off(layer, module):
+        return None
+    units, values = layer.before.units, layer.before.values
+    variance, mean = (getattr(module, name).double().cpu().numpy()[units] for name in ("running_var", "running_mean"))
+    deviation, wanted = values.std((0, 2)), np.sqrt(np.maximum(variance, 0))
+    alive = (deviation > 0) & (wanted > 0)
+    if alive.sum() < max(4, len(units) / 2):
+        return None
+    logs = np.log(wanted[alive] / deviation[alive])
+    middle = float(np.median(logs))
+    factor = min(factors, key=lambda one: abs(math.log(one) - middle))
+    added = _bias_in_front(scene, layer)
+    off = np.abs(factor * (values.mean((0, 2)) - added) - (mean - added))[alive] / wanted[alive]
+    fits = abs(math.log(factor) - middle) < SAME and float(np.median(np.abs(logs - middle))) < ALIKE
+    return factor if fits and float(np.median(off)) < SAME_MEAN else None
+
+
+def _bias_in_front(scene: Scene, layer: Layer) -> NDArray[np.float64]:
+    """What the layer right in front adds to the sampled units, whatever the scale of the inputs is."""
+    units = layer.before.units if layer.before is not None else np.zeros(0, np.intp)
+    for name, front in scene.biases.items():
+        if front.depth == layer.depth - 1 and front.units == layer.units:
+            bias: NDArray[np.float64] = scene.module.get_parameter(name).detach().double().cpu().numpy()[units]
+            return bias
+    return np.zeros(len(units))
 
 
 def _spoilt(scene: Scene, layer: Layer) -> bool:

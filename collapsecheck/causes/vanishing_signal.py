@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
+from collapsecheck.causes.stale_batchnorm import at_defaults
 from collapsecheck.checks import Kind
 from collapsecheck.observe.probe import Probe
 from collapsecheck.observe.weights import Weight
@@ -78,8 +80,14 @@ class VanishingSignal(Cause):
 
 
 def too_small(scene: Scene) -> list[Weight]:
-    """The weights on the path that are far smaller than any initialiser makes them, but not zero."""
-    return [weight for weight in scene.weights if 0 < weight.size < SMALL and not weight.alike]
+    """The weights on the path that are far smaller than any initialiser makes them, but not zero.
+
+    In front of a BatchNorm the size of a weight does not matter, once that has statistics: where it never got any, that
+    is what is wrong.
+    """
+    unset = {layer.depth - 1 for layer, module in scene.steps(_BatchNorm) if at_defaults(module)}
+    small = [weight for weight in scene.weights if 0 < weight.size < SMALL and not weight.alike]
+    return [weight for weight in small if weight.layer.depth not in unset]
 
 
 def scaled(probe: Probe, weights: Sequence[Weight]) -> Probe:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
+from collapsecheck.causes.stale_batchnorm import at_defaults, scale_expected
 from collapsecheck.checks import Kind
 from collapsecheck.scene import Scene
 
@@ -17,6 +18,9 @@ from collapsecheck.scene import Scene
 SMALL, LARGE = 0.03, 30.0
 # An offset of this many deviations may hide what differs; white paper with some ink has 2 to 5.
 FAR = 6.0
+# What a division by 255 too few or too many comes to, and two of them.
+FACTORS = (255.0, 1 / 255)
+TWICE = 65025.0
 
 
 class WrongInputScale(Cause):
@@ -37,6 +41,7 @@ class WrongInputScale(Cause):
         middle, size = float(mean.mean()), float(deviation.square().mean().sqrt())
         if not math.isfinite(size) or not math.isfinite(middle) or size == 0:
             return
+        numbers = {"deviation": size}
         offset = float((mean.square().mean() / deviation.square().mean()).sqrt())
         if size < SMALL:
             evidence = f"the inputs hardly differ from each other and within: deviation {size:.1e}, mean {middle:.1e}"
@@ -44,15 +49,21 @@ class WrongInputScale(Cause):
             evidence = f"the inputs are large: deviation {size:.3g}, mean {middle:.3g}"
         elif offset > FAR:
             evidence = f"the inputs have an offset of {offset:.0f} deviations (mean {middle:.3g})"
+        elif (factor := scale_expected(scene, FACTORS)) is not None:
+            evidence = (
+                f"the first BatchNorm has learned from inputs {factor:.3g} times as large, and so in all its units"
+            )
+            numbers["factor"] = factor
         else:
             return
-        yield Suspicion(layer="input", depth=-1.0, evidence=evidence, size=0.1, numbers={"deviation": size})
+        yield Suspicion(layer="input", depth=-1.0, evidence=evidence, size=0.1, numbers=numbers)
 
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
         """Try the scales that preparation errors lead to, the one that gives usual sizes first."""
         mean, _ = _units_of(scene)
         size = float(suspicion.numbers["deviation"])
-        factors = sorted((255.0, 1 / 255, 65025.0, 127.5), key=lambda factor: abs(math.log(size * factor / 0.3)))
+        expected = suspicion.numbers.get("factor")
+        factors = sorted((*FACTORS, TWICE, 127.5), key=lambda factor: abs(math.log(size * factor / 0.3)))
 
         def times(factor: float) -> Callable[[Tensor], Tensor]:
             return lambda inputs: inputs * factor
@@ -60,15 +71,15 @@ class WrongInputScale(Cause):
         def shifted(share: float, scale: float = 1.0) -> Callable[[Tensor], Tensor]:
             return lambda inputs: ((inputs - share * _shaped(mean, inputs)) * scale).to(inputs.dtype)
 
-        for factor in factors[:2]:
-            if not 0.01 < size * factor < 10:
-                continue
+        for factor in [expected] if expected else [one for one in factors[:2] if 0.01 < size * one < 10]:
             yield Intervention(
                 probe=scene.confirm.fed(times(factor)),
                 change=f"the inputs multiplied by {factor:.4g}",
                 control=scene.confirm.fed(times(1 / factor)),
                 sham=f"dividing them by {factor:.4g}",
             )
+        if expected:
+            return
         yield Intervention(
             probe=scene.confirm.fed(shifted(1.0, 1 / size)),
             change="the inputs brought to mean 0 and deviation 1",
@@ -119,8 +130,4 @@ def _shaped(mean: Tensor, inputs: Tensor) -> Tensor:
 
 def _never_updated(scene: Scene) -> bool:
     """Whether a BatchNorm has the statistics it was made with, so that no scale of the inputs was ever learned."""
-    found = (scene.module.get_submodule(layer.site.layer).state_dict() for layer, _ in scene.steps(_BatchNorm))
-    return any(
-        "running_var" in state and not state["running_mean"].any() and bool((state["running_var"] == 1).all())
-        for state in found
-    )
+    return any(at_defaults(module) for _, module in scene.steps(_BatchNorm))
