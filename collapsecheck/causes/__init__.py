@@ -63,8 +63,8 @@ class Intervention:
     """One experiment: the probe without the cause, and with a sham change of the same size elsewhere.
 
     `change` says in one sentence what was altered. Without a `control` (there is nothing innocent of the same kind)
-    the reason is in `uncontrolled`. `lesser` is a change that leaves the suspected cause as it is: where it is enough as
-    well, nothing was lost at that place, and the suspicion is refuted.
+    the reason is in `uncontrolled`. `lesser` is a change that leaves the suspected cause as it is: where it is
+    enough as well, nothing was lost at that place, and the suspicion is refuted.
     """
 
     probe: Probe
