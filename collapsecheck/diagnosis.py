@@ -201,6 +201,8 @@ def _experimented(
     made = replace(plain, change=experiment.change, before=before, after=after, control=control)
     if restored and sham_restores:
         return replace(made, status=Status.REFUTED, reason=f"a sham does the same: {experiment.sham}")
+    if restored and experiment.lesser is not None and symptoms.gone(experiment.lesser.seen):
+        return replace(made, status=Status.REFUTED, reason=f"less is enough: {experiment.lesser_change}")
     if restored and experiment.treats:
         return replace(made, status=Status.LIKELY, reason="this helps whatever the cause is")
     if restored and experiment.control is None and not experiment.uncontrolled:

@@ -63,7 +63,8 @@ class Intervention:
     """One experiment: the probe without the cause, and with a sham change of the same size elsewhere.
 
     `change` says in one sentence what was altered. Without a `control` (there is nothing innocent of the same kind)
-    the reason is in `uncontrolled`.
+    the reason is in `uncontrolled`. `lesser` is a change that leaves the suspected cause as it is: where it is
+    enough as well, nothing was lost at that place, and the suspicion is refuted.
     """
 
     probe: Probe
@@ -71,6 +72,8 @@ class Intervention:
     control: Probe | None = None
     sham: str = ""
     uncontrolled: str = ""
+    lesser: Probe | None = None
+    lesser_change: str = ""
     treats: bool = False  # helps against the symptom without touching its cause: never more than `likely`
 
 

@@ -33,7 +33,9 @@ class DeadReLU(Cause):
     After a step that was too large, or with biases far below zero, the inputs of a ReLU are negative for all items: its
     output is 0, and so is its gradient, for good (Lu et al. 2019, arXiv:1903.06733). GELU, SiLU and ELU die in the same
     way, only further down. Sparse units, which fire for some items, are no fault. The experiment recentres the layer in
-    front, so that each unit fires for about half of the items; the sham does the same to another layer.
+    front, so that each unit fires for about half of the items; the sham does the same to another layer. Where it is
+    enough to subtract the mean of the embeddings, the units that still fire had kept what tells items apart: many
+    silent units are then a trace of a training that drew everything together, not the place where it was lost.
     """
 
     explains = frozenset({Kind.COMPLETE, Kind.NORM, Kind.DIMENSIONAL, Kind.CLUSTER, Kind.CONE})
@@ -61,12 +63,16 @@ class DeadReLU(Cause):
         suspected = {one.numbers["source"] for one in self.suspect(scene)}
         innocent = [name for name in sources if name not in suspected]
         near = min(innocent, key=lambda name: abs(sources[name][0].depth - suspicion.depth), default=None)
+        mean = scene.find.embeddings.mean(0)
         yield Intervention(
             probe=_revived(scene, *sources[name]),
             change=f"the bias of {name} moved so that each unit is centred at zero",
             control=_revived(scene, *sources[near]) if near else None,
             sham=f"moving that of {near} in the same way" if near else "",
-            uncontrolled="" if near else "every rectifier is dead, none can serve as a sham",
+            # Where all of several are dead there is no sham, and the training is to blame: no proof against one layer.
+            uncontrolled="" if len(sources) > 1 else "there is no other rectifier",
+            lesser=scene.confirm.turned(lambda rows: rows - mean),
+            lesser_change="without their mean the embeddings are sound, although the units are as silent",
         )
 
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
