@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -28,12 +29,29 @@ if TYPE_CHECKING:
     from collapsecheck.observe import Observations
     from collapsecheck.observe.probe import ProbeTaker
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 Progress = Callable[[str, int | None, int], None]
 """Called with a stage, the number of items in all (None: unknown) and the number of items newly done."""
 
 HISTOGRAM_BINS = 60
 
 
+def _with_own_random_numbers(function: Callable[P, R]) -> Callable[P, R]:
+    """Leave torch's random state as it was: a model may draw from it although it is in eval mode."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        import torch
+
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+@_with_own_random_numbers
 def scan(
     model: Path | str,
     data: Path | str | None = None,

@@ -15,6 +15,8 @@ from collapsecheck.errors import UsageError
 from collapsecheck.reports import DataFacts, ModelFacts
 from collapsecheck.scanning import check_settings, histogram, report_on, scan_embeddings
 from collapsecheck.settings import Settings
+from sample_models import random_inference
+from sample_models.scanning import scanned
 
 DEFINITION = "from torch import nn\n\ndef build():\n    return nn.Sequential(nn.Linear(4, 8))\n"
 
@@ -136,3 +138,10 @@ def test_cosines_that_differ_by_rounding_alone_still_have_a_picture(tmp_path: Pa
     for rows in (np.ones((50, 8)), np.full((50, 8), 0.1) * (1 + 1e-16), np.tile([1.0, 1e-8], (50, 1))):
         np.save(tmp_path / "rows.npy", rows)
         assert scan_embeddings(tmp_path / "rows.npy").verdict.status == "collapsed"
+
+
+def test_a_model_that_draws_random_numbers_leaves_them_as_they_were() -> None:
+    sample = random_inference.broken(random_inference.ARCHITECTURES[0])
+    before = torch.get_rng_state()
+    assert scanned(sample).verdict.status == "degraded"
+    assert torch.equal(torch.get_rng_state(), before)
