@@ -104,10 +104,16 @@ def _usage(scene: Scene, layer: Layer) -> NDArray[np.float64] | None:
         distinct, counts = np.unique(rows, axis=0, return_counts=True)
         if len(distinct) > len(table):
             continue
-        apart = np.abs(distinct[:, None] - table[None]).max(2)
-        nearest = apart.argmin(1)
-        if apart.min(1).max() <= SAME * max(float(np.abs(table).max()), 1e-30):
-            return np.bincount(nearest, counts.astype(np.float64), len(table)).astype(np.float64)
+        limit = SAME * max(float(np.abs(table).max()), 1e-30)
+        used = np.zeros(len(table))
+        for row, count in zip(distinct, counts, strict=True):  # one by one: what is no table ends with the first
+            apart = np.abs(table - row).max(1)
+            nearest = int(apart.argmin())
+            if apart[nearest] > limit:
+                break
+            used[nearest] += count
+        else:
+            return used
     return None
 
 
