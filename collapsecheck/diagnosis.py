@@ -25,6 +25,8 @@ MOST_EXPERIMENTS = 4
 PARTIAL = 0.4
 # A cause is confirmed only if its removal makes up for most of the loss, not if it just crosses a threshold.
 ENOUGH = 0.6
+# A symptom that stays as it is changes by less than this share of the loss.
+UNCHANGED = 0.3
 
 _SHOWN = ("unit_spread", "mean_cosine", "unit_effective_rank", "norm_median")
 _ORDER = (Status.CONFIRMED, Status.LIKELY, Status.UNTESTED, Status.REFUTED)
@@ -73,7 +75,7 @@ def diagnose(
     advance : called with the id of each cause before it is tried.
     """
     if verdict.kind is None:
-        return ()
+        return tuple(_notes(scene, select, ignore))
     level = Level.ERROR if verdict.status is Health.COLLAPSED else Level.WARNING
     checks = _failing(scene.findings, level)
     symptoms = Symptoms(checks=checks, level=level, health=verdict.status, thresholds=thresholds or {})
@@ -85,6 +87,18 @@ def diagnose(
         advance(cause_id)
         found += _tried(cause(), scene, symptoms, reproduced)
     return _ranked(found)
+
+
+def _notes(scene: Scene, select: Collection[str], ignore: Collection[str]) -> Iterator[Diagnosis]:
+    """What is worth knowing where no check failed; no experiment is made."""
+    for cause_id, cause in all_causes().items():
+        if not cause.expected or (select and cause_id not in select) or cause_id in ignore:
+            continue
+        try:
+            known = [suspicion for suspicion in cause().suspect(scene) if suspicion.known]
+        except NotObservable:
+            continue
+        yield from (_plain(cause(), scene, suspicion, "no check fails because of it") for suspicion in known[:1])
 
 
 def _failing(findings: Sequence[Finding], level: Level) -> frozenset[str]:
@@ -118,15 +132,7 @@ def _tried(cause: Cause, scene: Scene, symptoms: Symptoms, reproduced: str) -> I
 
 
 def _tested(cause: Cause, scene: Scene, suspicion: Suspicion, symptoms: Symptoms, reproduced: str) -> Diagnosis:
-    plain = Diagnosis(
-        cause=cause.id,
-        status=Status.LIKELY if suspicion.known else Status.UNTESTED,
-        layer=suspicion.layer,
-        evidence=suspicion.evidence,
-        expected=cause.expected,
-        reason=reproduced or "no experiment without training can decide this",
-        remedies=tuple(cause.remedies(scene, suspicion)),
-    )
+    plain = _plain(cause, scene, suspicion, reproduced or "no experiment without training can decide this")
     if reproduced:
         return plain
     best = plain
@@ -147,6 +153,19 @@ def _tested(cause: Cause, scene: Scene, suspicion: Suspicion, symptoms: Symptoms
     return best
 
 
+def _plain(cause: Cause, scene: Scene, suspicion: Suspicion, reason: str) -> Diagnosis:
+    """What is known before any experiment."""
+    return Diagnosis(
+        cause=cause.id,
+        status=Status.LIKELY if suspicion.known else Status.UNTESTED,
+        layer=suspicion.layer,
+        evidence=suspicion.evidence,
+        expected=cause.expected,
+        reason=reason,
+        remedies=tuple(cause.remedies(scene, suspicion)),
+    )
+
+
 def _experimented(
     plain: Diagnosis,
     experiment: Intervention,
@@ -157,6 +176,11 @@ def _experimented(
     seen = experiment.probe.seen
     after = numbers(seen)
     share = _share_restored(kind, before, after)
+    if experiment.isolates:
+        made = replace(plain, change=experiment.change, before=before, after=after)
+        if not symptoms.gone(seen) and abs(share) < UNCHANGED:
+            return replace(made, status=Status.CONFIRMED, reason=f"the symptom stays as it is ({experiment.uncontrolled})")
+        return replace(made, status=Status.REFUTED, reason="the symptom changes, so there is more to it")
     restored = symptoms.gone(seen) and share >= ENOUGH
     control: Mapping[str, float] = {}
     sham_restores = False

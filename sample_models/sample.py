@@ -22,6 +22,7 @@ class Sample:
     layer : key of `named_modules()` at which the symptom begins; "input" for the data, "" where it is no single layer.
     also : other keys at which the onset may rightly be seen (the activation behind the layer, say).
     options : further arguments of `collapsecheck.scan`, such as `layer` or `allow_partial`.
+    settings : fields of `collapsecheck.settings.Settings`, such as `batch_size` or `precision`.
     """
 
     build: Callable[[], nn.Module]
@@ -31,6 +32,7 @@ class Sample:
     layer: str = ""
     also: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def model_def(self) -> str:

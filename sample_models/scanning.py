@@ -32,5 +32,5 @@ def scanned(sample: Sample, folder: Path | None = None, **settings: Any) -> Repo
     np.save(data / "inputs.npy", sample.inputs.numpy())
     if sample.labels is not None:
         np.save(data / "labels.npy", sample.labels.numpy())
-    chosen = Settings(**{"device": "cpu", "workers": 0, **settings})
+    chosen = Settings(**{"device": "cpu", "workers": 0, **sample.settings, **settings})
     return scan(checkpoint, data, model_def=sample.model_def, settings=chosen, **sample.options)

@@ -71,6 +71,9 @@ class Intervention:
     sham: str = ""
     uncontrolled: str = ""
     treats: bool = False  # helps against the symptom without touching its cause: never more than `likely`
+    # Turned round, where a cause cannot be removed: everything but the suspected cause is taken away, and the symptom
+    # must stay as it is.
+    isolates: bool = False
 
 
 class Cause(ABC):

@@ -112,10 +112,10 @@ class Probe:
         return replace(self, turn=turn)
 
     def halves(self) -> tuple[Probe, Probe]:
-        """Two halves of the items: one to find with, the other to confirm on."""
-        cuts = [(batch, len(batch.indices) // 2) for batch in self.batches]
+        """Two halves of the items: one to find with, the other to confirm on; single items go to each in turn."""
+        cuts = [(batch, (len(batch.indices) + place % 2) // 2) for place, batch in enumerate(self.batches)]
         first = [batch.part(slice(0, cut)) for batch, cut in cuts if cut]
-        second = [batch.part(slice(cut, None)) for batch, cut in cuts]
+        second = [batch.part(slice(cut, None)) for batch, cut in cuts if cut < len(batch.indices)]
         return replace(self, batches=first), replace(self, batches=second)
 
     @property

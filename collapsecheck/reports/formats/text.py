@@ -97,7 +97,7 @@ def why(report: Report) -> Iterator[RenderableType]:
             yield ""
         return
     first, *others = told
-    word, style = SURE[first.status]
+    word, style = ("Worth knowing, not a fault", "bold") if first.expected else SURE[first.status]
     yield Text.assemble(
         (f"{word}: ", style), (first.cause, "bold"), (f", at {printable(first.layer, 80)}" * bool(first.layer))
     )
