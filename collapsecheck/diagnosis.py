@@ -179,7 +179,8 @@ def _experimented(
     if experiment.isolates:
         made = replace(plain, change=experiment.change, before=before, after=after)
         if not symptoms.gone(seen) and abs(share) < UNCHANGED:
-            return replace(made, status=Status.CONFIRMED, reason=f"the symptom stays as it is ({experiment.uncontrolled})")
+            reason = f"the symptom stays as it is ({experiment.uncontrolled})"
+            return replace(made, status=Status.CONFIRMED, reason=reason)
         return replace(made, status=Status.REFUTED, reason="the symptom changes, so there is more to it")
     restored = symptoms.gone(seen) and share >= ENOUGH
     control: Mapping[str, float] = {}

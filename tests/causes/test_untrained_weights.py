@@ -28,7 +28,7 @@ def untrained(build: Callable[[], nn.Sequential], seed: int) -> nn.Sequential:
 
 @pytest.mark.parametrize("build", [convolutional, perceptron, squashed])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_trained_nets_with_another_fault_are_not_called_untrained(build: Callable[[], nn.Sequential], seed: int) -> None:
+def test_trained_nets_with_another_fault_are_not_untrained(build: Callable[[], nn.Sequential], seed: int) -> None:
     net = copy.deepcopy(trained(build, seed))
     net[-1].bias.data += 200
     _, verdict, diagnoses = scanned(net)
