@@ -32,8 +32,8 @@ class UntrainedWeights(Cause):
     A deep net without normalisation that has not been trained has two causes. As long as some of the spread is left
     (more than a thousandth) training would bring it back, so that the missing training comes first. Below that the
     gradients see no difference between items either, training could not begin, and `depth-without-normalisation`
-    comes first. Weights that are missing in the file are another cause, `weights-not-loaded`; a trained model with a few
-    random layers (frozen, or a new head) is not meant.
+    comes first. Weights that are missing in the file are another cause, `weights-not-loaded`; a trained model with a
+    few random layers (frozen, or a new head) is not meant.
     """
 
     explains = frozenset(set(Kind) - {Kind.NON_FINITE})

@@ -30,7 +30,7 @@ def rewrite(module: nn.Module, rule: Rule) -> None:
 
     def enter(*_: Any) -> None:
         entered.append(_Calls(rule))
-        entered[-1].__enter__()
+        entered[-1].__enter__()  # type: ignore[no-untyped-call]
 
     def leave(*_: Any) -> None:
         entered.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
