@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collapsecheck.causes import Diagnosis
+    from collapsecheck.checkpoints.recipe import Recipe
     from collapsecheck.checks import Finding
     from collapsecheck.observe import Observations
     from collapsecheck.observe.probe import ProbeTaker
@@ -55,6 +56,8 @@ def scan(
     input_scale: float | None = None,
     transform: str | None = None,
     labels: Path | None = None,
+    loss: str | None = None,
+    margin: float | None = None,
     settings: Settings | None = None,
     progress: Progress = lambda stage, total, done: None,
 ) -> Report:
@@ -87,6 +90,9 @@ def scan(
         Preprocessing, as the options of the command line; `transform` is `FILE_OR_MODULE:CALLABLE`.
     labels
         File of labels, instead of those that the data bring along.
+    loss, margin
+        Name of the loss that the model was trained with, such as `triplet`, and its margin; by default what the
+        checkpoint tells.
     settings
         Gate, thresholds, device and the like; by default `Settings()`, which reads no file.
     progress
@@ -166,11 +172,17 @@ def scan(
         items=batches.seen,
         unreadable=tuple(batches.unreadable),
     )
+
+    def told() -> Recipe:
+        stated = {"loss": loss, "margin": margin}
+        return replace(loaded.recipe(), **{name: one for name, one in stated.items() if one is not None})
+
     report = report_on(
         seen,
         settings,
         taker,
         progress,
+        told=told,
         model=ModelFacts(
             path=str(model),
             sha256=loaded.checkpoint.sha256,
@@ -248,6 +260,7 @@ def report_on(
     model: ModelFacts,
     data: DataFacts,
     run: dict[str, Any],
+    told: Callable[[], Recipe] | None = None,
 ) -> Report:
     """Examine, judge, locate, diagnose and decide; everything after the observations, for any source of them."""
     thresholds = {**settings.thresholds}
@@ -259,7 +272,7 @@ def report_on(
     if taker is not None:
         depth = _depth(
             seen=seen, findings=findings, verdict=verdict, settings=settings, thresholds=thresholds, taker=taker,
-            progress=progress,
+            told=told, progress=progress,
         )  # fmt: skip
     spectrum = seen.spectrum
     counts, edges = np.zeros(0, np.intp), np.array([-1.0, 1.0])
@@ -296,13 +309,17 @@ def _depth(
     settings: Settings,
     thresholds: Mapping[str, Mapping[str, float]],
     taker: ProbeTaker,
+    told: Callable[[], Recipe] | None,
     progress: Progress,
 ) -> dict[str, Any]:
     """Where it begins, and why: what the report says of it."""
+    from collapsecheck.checkpoints.recipe import Recipe
     from collapsecheck.diagnosis import all_causes, diagnose, onset_of
     from collapsecheck.scene import Scene
 
-    scene = Scene(seen=seen, findings=findings, kind=verdict.kind, probe=taker.probe(), layers=taker.layers())
+    scene = Scene(
+        seen=seen, findings=findings, kind=verdict.kind, probe=taker.probe(), layers=taker.layers(), told=told or Recipe
+    )
     diagnoses: tuple[Diagnosis, ...] = ()
     if settings.diagnose:
         diagnoses = diagnose(

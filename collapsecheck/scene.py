@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
+import numpy as np
 from torch import nn
 
+from collapsecheck.checkpoints.recipe import Recipe
 from collapsecheck.checks import Finding, Kind
-from collapsecheck.observe import Observations
+from collapsecheck.errors import CollapsecheckError
+from collapsecheck.observe import NotObservable, Observations
 from collapsecheck.observe.layers import Layer
 from collapsecheck.observe.probe import Probe
+from collapsecheck.observe.twin import untrained
 from collapsecheck.observe.weights import Weight, biases_of, weights_of
 from collapsecheck.onset import Onset, locate
 
 M = TypeVar("M", bound=nn.Module)
+
+# An untrained twin with less relative spread than this is no measure of anything.
+ALONE = 1e-3
+# A collapse was learnt if no more than this share of an untrained twin's spread is left at the end, ...
+LEARNT = 0.2
+# ... no more than this one before the layer where most is lost, and several layers left no more than this each.
+BEFORE, TOGETHER = 0.6, 0.85
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearntCollapse:
+    """Layers that make items more alike than an untrained twin does.
+
+    `layers` is how many do, up to the one where most is lost; `share` the spread at the end over the twin's, `last` the
+    step there; `median_size` that of the weights (`Weight.size`); `reached` the layers that come after the first.
+    """
+
+    layers: int
+    share: float
+    last: str
+    median_size: float
+    reached: frozenset[str]
 
 
 @dataclass(kw_only=True)
@@ -30,6 +57,7 @@ class Scene:
     kind : what was lost, as the verdict has it.
     probe : a sample of the items with the model; `find` and `confirm` are its halves.
     layers : what happened in depth on the probe.
+    told : asked once, if at all, for what is known of the training: from the checkpoint, or from the user.
     """
 
     seen: Observations
@@ -37,6 +65,7 @@ class Scene:
     kind: Kind | None
     probe: Probe
     layers: Sequence[Layer]
+    told: Callable[[], Recipe] = field(default=Recipe)
 
     def __post_init__(self) -> None:
         self.find, self.confirm = self.probe.halves()
@@ -61,6 +90,46 @@ class Scene:
     def onset(self) -> Onset | None:
         """Where the loss begins; None without one, or where it does not show in depth."""
         return locate(self.path, self.kind, lambda: self.probe.non_finite) if self.kind is not None else None
+
+    @cached_property
+    def learnt_collapse(self) -> LearntCollapse | None:
+        """What several layers have learnt to make alike; None where it is no learnt collapse, or that cannot be told.
+
+        Sound training moves items apart: behind each layer there is about as much spread as in an untrained twin, or
+        more. A fault at one layer, or of the data, leaves those before it alone.
+        """
+        if self.kind not in (Kind.COMPLETE, Kind.CONE) or any(weight.alike for weight in self.weights):
+            return None
+        alone = {str(layer.site): layer.after.relative_spread for layer in untrained(self.find).layers}
+        shares: list[tuple[Layer, float]] = []
+        for layer in {str(one.layer.site): one.layer for one in self.weights}.values():
+            usual = alone.get(str(layer.site), math.nan)
+            if usual > ALONE and layer.after.finite:
+                shares.append((layer, layer.after.relative_spread / usual))
+        if len(shares) < 3 or shares[-1][1] > LEARNT:
+            return None
+        falls = np.diff(np.log([1.0, *(max(share, 1e-9) for _, share in shares)]))
+        steepest = int(falls.argmin())
+        before = shares[steepest - 1][1] if steepest else 1.0
+        learning = np.flatnonzero(falls[: steepest + 1] < math.log(TOGETHER))
+        if before > BEFORE or len(learning) < 2:
+            return None
+        first = shares[int(learning[0])][0].depth
+        return LearntCollapse(
+            layers=len(learning),
+            share=shares[-1][1],
+            last=str(shares[-1][0].site),
+            median_size=float(np.median([weight.size for weight in self.weights])),
+            reached=frozenset(layer.site.layer for layer in self.path if layer.depth > first),
+        )
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """How the model was trained, as far as anybody tells."""
+        try:
+            return self.told()
+        except CollapsecheckError as error:  # the file may have gone in the meantime
+            raise NotObservable(str(error)) from error
 
     @property
     def module(self) -> nn.Module:

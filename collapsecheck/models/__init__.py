@@ -12,7 +12,9 @@ from pathlib import Path
 from torch import nn
 
 from collapsecheck.checkpoints import Checkpoint, read_checkpoint
+from collapsecheck.checkpoints.recipe import Recipe, recipe_of
 from collapsecheck.checkpoints.state_dicts import Found, find_state_dicts, unused_entries
+from collapsecheck.checkpoints.training_state import read_training_state
 from collapsecheck.datasets.model_input import ModelInput
 from collapsecheck.discovery import plugins
 from collapsecheck.errors import NotLoadableError, printable
@@ -60,6 +62,10 @@ class LoadedModel:
     missing_keys: tuple[str, ...] = ()
     unexpected_keys: tuple[str, ...] = ()
     mismatched_keys: tuple[str, ...] = ()
+
+    def recipe(self) -> Recipe:
+        """How the weights were trained, as far as their file tells."""
+        return recipe_of(read_training_state(self.checkpoint.content), self.checkpoint.content)
 
 
 def load_model(
