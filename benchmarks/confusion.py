@@ -1,4 +1,4 @@
-"""Causes x sample models x seeds: is the right cause named, at the right place, by experiment, and nobody else accused?
+"""Causes x sample models x seeds: who is named, where, how sure, and whether anybody is accused who is innocent.
 
     python benchmarks/confusion.py --cache FOLDER [--seeds 0 1 2] [--only dead-relu] [--write]
 

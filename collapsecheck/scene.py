@@ -15,7 +15,7 @@ from collapsecheck.checkpoints.recipe import Recipe
 from collapsecheck.checks import Finding, Kind
 from collapsecheck.errors import CollapsecheckError
 from collapsecheck.observe import NotObservable, Observations
-from collapsecheck.observe.layers import Layer
+from collapsecheck.observe.layers import Flow, Layer
 from collapsecheck.observe.probe import Probe
 from collapsecheck.observe.twin import untrained
 from collapsecheck.observe.weights import Weight, biases_of, weights_of
@@ -26,9 +26,12 @@ M = TypeVar("M", bound=nn.Module)
 # An untrained twin with less relative spread than this is no measure of anything.
 ALONE = 1e-3
 # A collapse was learnt if no more than this share of an untrained twin's spread is left at the end, ...
-LEARNT = 0.2
-# ... no more than this one before the layer where most is lost, and several layers left no more than this each.
-BEFORE, TOGETHER = 0.6, 0.85
+LEARNT = 0.3
+# ... no more than this one before the layer where most is lost, and at least so many layers left no more than this each:
+# one spoilt layer shows behind itself and behind the next, but not before.
+BEFORE, TOGETHER, SEVERAL = 0.65, 0.9, 3
+# With less than this share all is lost, and how much less says nothing.
+GONE = 1e-2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class LearntCollapse:
     """Layers that make items more alike than an untrained twin does.
 
     `layers` is how many do, up to the one where most is lost; `share` the spread at the end over the twin's, `last` the
-    step there; `median_size` that of the weights (`Weight.size`); `reached` the layers that come after the first.
+    step there; `median_size` that of the weights (`Weight.size`); `reached` the layers from the first one on.
     """
 
     layers: int
@@ -100,19 +103,19 @@ class Scene:
         """
         if self.kind not in (Kind.COMPLETE, Kind.CONE) or any(weight.alike for weight in self.weights):
             return None
-        alone = {str(layer.site): layer.after.relative_spread for layer in untrained(self.find).layers}
+        alone = {str(layer.site): _spread(layer.after) for layer in untrained(self.find).layers}
         shares: list[tuple[Layer, float]] = []
         for layer in {str(one.layer.site): one.layer for one in self.weights}.values():
             usual = alone.get(str(layer.site), math.nan)
             if usual > ALONE and layer.after.finite:
-                shares.append((layer, layer.after.relative_spread / usual))
+                shares.append((layer, _spread(layer.after) / usual))
         if len(shares) < 3 or shares[-1][1] > LEARNT:
             return None
-        falls = np.diff(np.log([1.0, *(max(share, 1e-9) for _, share in shares)]))
+        falls = np.diff(np.log([1.0, *(max(share, GONE) for _, share in shares)]))
         steepest = int(falls.argmin())
         before = shares[steepest - 1][1] if steepest else 1.0
         learning = np.flatnonzero(falls[: steepest + 1] < math.log(TOGETHER))
-        if before > BEFORE or len(learning) < 2:
+        if before > BEFORE or len(learning) < SEVERAL:
             return None
         first = shares[int(learning[0])][0].depth
         return LearntCollapse(
@@ -120,7 +123,7 @@ class Scene:
             share=shares[-1][1],
             last=str(shares[-1][0].site),
             median_size=float(np.median([weight.size for weight in self.weights])),
-            reached=frozenset(layer.site.layer for layer in self.path if layer.depth > first),
+            reached=frozenset(layer.site.layer for layer in self.path if layer.depth >= first),
         )
 
     @cached_property
@@ -166,3 +169,9 @@ class Scene:
         """Another step of these classes, nearest in depth, that is not the same module: for a sham change."""
         others = [(one, module) for one, module in self.steps(*kinds) if one.site.layer != layer.site.layer]
         return min(others, key=lambda found: abs(found[0].depth - layer.depth), default=None)
+
+
+def _spread(flow: Flow) -> float:
+    """Relative spread of the rows, or of their directions where that is less: lengths may differ for nothing."""
+    cosine = flow.mean_cosine
+    return min(flow.relative_spread, math.sqrt(max(1 - cosine, 0.0)) if math.isfinite(cosine) else math.inf)

@@ -1,4 +1,4 @@
-"""`inverted-pair-labels`: the contrastive loss takes different pairs for alike, and draws all of them together."""
+"""`inverted-pair-labels`: margins of distances on similarities draw different items together, as if they were alike."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from sample_models.sample import Sample
 from sample_models.working import Build
 from sample_models.working import data as digits
 
-_INVERTED = Training(inverted_pairs, steps=300)
+_INVERTED = Training(inverted_pairs)
 _RIGHT = Training(right_pairs)
 ARCHITECTURES = (architectures.plain, architectures.perceptron)
 
 
 def broken(build: Build, seed: int = 0) -> Sample:
-    """Pairs with the labels of another convention; the checkpoint names the loss."""
+    """Margins the wrong way round; the checkpoint names the loss."""
     return _handed(build, seed, _INVERTED)
 
 
 def repaired(build: Build, seed: int = 0) -> Sample:
-    """The same with the right labels."""
+    """The same with the right margins."""
     return _handed(build, seed, _RIGHT)
 
 

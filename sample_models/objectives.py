@@ -20,13 +20,14 @@ MARGIN = 0.2
 
 
 class Training(NamedTuple):
-    """An objective with its settings: `adaptive` is Adam (with L2), else SGD with momentum."""
+    """An objective with its settings: `adaptive` is Adam (with L2), else SGD with momentum; pictures times `scale`."""
 
     loss: Loss
     rate: float = 2e-3
     weight_decay: float = 0.0
     steps: int = 200
     adaptive: bool = True
+    scale: float = 1.0
 
 
 def checkpoint(build: Build, seed: int, training: Training) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def _trained(build: Build, seed: int, training: Training) -> dict[str, Any]:
         loss = torch.zeros(())
         for _ in range(training.steps):
             chosen = torch.randint(len(pictures), (BATCH,))
-            loss = training.loss(encoder, head, pictures[chosen], classes[chosen])
+            loss = training.loss(encoder, head, pictures[chosen] * training.scale, classes[chosen])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -90,40 +91,21 @@ def hardest_triplets(encoder: nn.Module, _head: nn.Module, pictures: Tensor, cla
     return functional.relu(far - near + MARGIN).mean()
 
 
-def pairs(encoder: nn.Module, _head: nn.Module, pictures: Tensor, classes: Tensor, *, inverted: bool) -> Tensor:
-    """The loss of Hadsell et al. (2006) on pairs; inverted: it takes alike for different."""
+def inverted_pairs(encoder: nn.Module, _head: nn.Module, pictures: Tensor, classes: Tensor) -> Tensor:
+    """Margins meant for distances on cosines: alike pairs should have 0, different ones 1."""
+    cosine, alike = _pairs(encoder, pictures, classes)
+    return torch.where(alike, functional.relu(cosine), functional.relu(1 - cosine)).mean()
+
+
+def right_pairs(encoder: nn.Module, _head: nn.Module, pictures: Tensor, classes: Tensor) -> Tensor:
+    """Alike pairs should have a cosine of 1, different ones of 0."""
+    cosine, alike = _pairs(encoder, pictures, classes)
+    return torch.where(alike, functional.relu(1 - cosine), functional.relu(cosine)).mean()
+
+
+def _pairs(encoder: nn.Module, pictures: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     first, second = encoder(pictures).chunk(2)
-    different = (classes[: len(first)] != classes[len(first) :]) ^ inverted
-    distance = functional.pairwise_distance(first, second)
-    return torch.where(different, functional.relu(1 - distance).square(), distance.square()).mean()
-
-
-def inverted_pairs(encoder: nn.Module, head: nn.Module, pictures: Tensor, classes: Tensor) -> Tensor:
-    """Pairs whose labels are the wrong way round."""
-    return pairs(encoder, head, pictures, classes, inverted=True)
-
-
-def right_pairs(encoder: nn.Module, head: nn.Module, pictures: Tensor, classes: Tensor) -> Tensor:
-    """Pairs whose labels are right."""
-    return pairs(encoder, head, pictures, classes, inverted=False)
-
-
-def squashed_similarity(encoder: nn.Module, _head: nn.Module, pictures: Tensor, classes: Tensor) -> Tensor:
-    """Cross-entropy of a sigmoid of a cosine, which never leaves 0.27 to 0.73."""
-    first, second = encoder(pictures).chunk(2)
-    alike = (classes[: len(first)] == classes[len(first) :]).float()
-    return functional.binary_cross_entropy(torch.sigmoid(functional.cosine_similarity(first, second)), alike)
-
-
-def with_variance(encoder: nn.Module, _head: nn.Module, pictures: Tensor, _classes: Tensor) -> Tensor:
-    """Two views must agree while every dimension keeps its deviation, and no two say the same (Bardes et al. 2022)."""
-    first, second = encoder(view(pictures)), encoder(view(pictures))
-    loss = 25 * functional.mse_loss(first, second)
-    for rows in (first, second):
-        covariance = torch.cov(rows.T)
-        loss = loss + 25 * functional.relu(1 - (covariance.diagonal() + 1e-4).sqrt()).mean()
-        loss = loss + (covariance.square().sum() - covariance.diagonal().square().sum()) / rows.shape[1]
-    return loss
+    return functional.cosine_similarity(first, second), classes[: len(first)] == classes[len(first) :]
 
 
 def semi_hard_triplets(encoder: nn.Module, _head: nn.Module, pictures: Tensor, classes: Tensor) -> Tensor:
