@@ -27,7 +27,7 @@ M = TypeVar("M", bound=nn.Module)
 ALONE = 1e-3
 # A collapse was learnt if no more than this share of an untrained twin's spread is left at the end, ...
 LEARNT = 0.3
-# ... no more than this one before the layer where most is lost, and at least so many layers left no more than this each:
+# ... no more than this one before the layer where most is lost, and so many layers left no more than this each:
 # one spoilt layer shows behind itself and behind the next, but not before.
 BEFORE, TOGETHER, SEVERAL = 0.65, 0.9, 3
 # With less than this share all is lost, and how much less says nothing.
