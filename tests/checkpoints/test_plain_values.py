@@ -42,7 +42,7 @@ def test_size_depth_and_length_are_bounded() -> None:
     itself["self"] = itself
     stand = Stand(path="a.B", arguments=())
     stand.arguments = (stand, stand)
-    wide = {str(i): [[j] * 1000 for j in range(1000)] for i in range(1000)}
+    wide = {str(i): [[j] * 100 for j in range(200)] for i in range(200)}
     for value in (deep, itself, stand, wide, "x" * 10_000_000, {"x" * 10_000_000: 1}):
         assert len(json.dumps(plain(value))) < 50_000
 

@@ -133,7 +133,7 @@ def test_an_empty_folder(scan: Call, tmp_path: Path) -> None:
 
 def test_a_folder_without_data(scan: Call, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "a.txt").write_text("x")
+    (tmp_path / "notes" / "a.rst").write_text("x")
     one_error(scan(data=tmp_path / "notes"), 4, "no data that can be read")
 
 
