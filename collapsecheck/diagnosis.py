@@ -202,7 +202,7 @@ def _experimented(
     if restored and sham_restores:
         return replace(made, status=Status.REFUTED, reason=f"a sham does the same: {experiment.sham}")
     if restored and experiment.lesser is not None and symptoms.gone(experiment.lesser.seen):
-        return replace(made, status=Status.REFUTED, reason=f"less is enough: {experiment.lesser_change}")
+        return replace(made, status=Status.LIKELY, reason=f"it helps, but less is enough: {experiment.lesser_change}")
     if restored and experiment.treats:
         return replace(made, status=Status.LIKELY, reason="this helps whatever the cause is")
     if restored and experiment.control is None and not experiment.uncontrolled:

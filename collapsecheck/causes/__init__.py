@@ -64,7 +64,7 @@ class Intervention:
 
     `change` says in one sentence what was altered. Without a `control` (there is nothing innocent of the same kind)
     the reason is in `uncontrolled`. `lesser` is a change that leaves the suspected cause as it is: where it is
-    enough as well, nothing was lost at that place, and the suspicion is refuted.
+    enough as well, not all was lost at that place, and the cause is never more than `likely`.
     """
 
     probe: Probe
