@@ -28,13 +28,13 @@ if str(HERE.parent) not in sys.path:
 from torchvision import models
 
 from benchmarks.recognition_parts.unrelated import unrelated
-from collapsecheck.models.alignment import Shapes
-from collapsecheck.models.recognition.index import Index, shipped
-from collapsecheck.models.recognition.matching import matches
-from collapsecheck.models.recognition.order import matches_in_order
 from collapsecheck.models.timm_architecture import TimmArchitecture
 from collapsecheck.models.torchvision_architecture import TorchvisionArchitecture
 from collapsecheck.models.weights import expected_shapes
+from collapsecheck.recognition.alignment import Shapes
+from collapsecheck.recognition.index import Index, shipped
+from collapsecheck.recognition.matching import matches
+from collapsecheck.recognition.order import matches_in_order
 
 Model = TorchvisionArchitecture | TimmArchitecture
 Change = Callable[[Model, Shapes], Shapes | None]

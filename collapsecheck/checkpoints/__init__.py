@@ -42,7 +42,7 @@ class Checkpoint:
 
     `format` is the id of the format (the name of the file that reads it). `content` is what was saved (see
     `formats.Contents`), a mapping or a `ModuleRecord`; its tensors are still in the file. `runs_code` says that the
-    model itself is in it as code.
+    model itself is in it as code, `describes_model` that it may say what the model is without being code.
     """
 
     path: Path
@@ -52,6 +52,7 @@ class Checkpoint:
     notes: tuple[SafetyNote, ...] = ()
     files: tuple[Path, ...] = ()
     runs_code: bool = False
+    describes_model: bool = False
 
     @cached_property
     def sha256(self) -> str:
@@ -100,6 +101,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
                     notes=contents.notes,
                     files=contents.files,
                     runs_code=reader.runs_code,
+                    describes_model=reader.describes_model,
                 )
         raise NotLoadableError(describe_directory(path) if path.is_dir() else describe_file(head, path))
     except NotLoadableError as error:

@@ -11,6 +11,7 @@ from collapsecheck.checkpoints.training_state import read_training_state
 from collapsecheck.errors import NotLoadableError
 from collapsecheck.inspection.entries import describe_entries
 from collapsecheck.inspection.layers import describe_layers, describe_weights
+from collapsecheck.inspection.recognising import is_bare, recognise
 from collapsecheck.reports.inspection import Inspection
 
 
@@ -36,7 +37,8 @@ def inspect(
         The model that the weights are to be held against: a torchvision name, or `FILE_OR_MODULE:CALLABLE`, your
         own code, which is run. Without either the file must tell.
     architecture
-        Whether to find out the model; this imports torch, everything else does not.
+        Whether to find out the model. Weights that come with nothing else are recognised without torch; it is
+        imported where the file brings a module or a graph, or you name the model.
     moments
         Whether to read all moments of the optimisers.
     sha256
@@ -53,10 +55,13 @@ def inspect(
     found, no_weights = _weights(checkpoint, key)
     chosen = found.usable[0] if found is not None else None
     matched = None
-    if architecture or arch is not None or model_def is not None:
+    if arch is None and model_def is None and found is not None and is_bare(checkpoint, found):
+        matched = recognise(found) if architecture else None
+    elif architecture or arch is not None or model_def is not None:
         from collapsecheck.inspection.matching import match
 
         matched = match(checkpoint, found, arch=arch, model_def=model_def)
+    if matched is not None:
         chosen = matched.weights or chosen
     files = checkpoint.files or (checkpoint.path,)
     training = read_training_state(

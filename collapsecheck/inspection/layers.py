@@ -11,7 +11,7 @@ from collapsecheck.inspection.entries import place_of
 from collapsecheck.reports.inspection import Layer, Weights
 
 if TYPE_CHECKING:
-    from collapsecheck.inspection.matching import Matched
+    from collapsecheck.inspection.matched import Matched
 
 _NOT_LEARNT = ("running_mean", "running_var", "num_batches_tracked")
 

@@ -1,40 +1,21 @@
-"""Which model the weights belong to, and what of them would not fit; the only part of the stage that imports torch."""
+"""The model that the user names, or the file brings along; the only part of the stage that imports torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-from torch import nn
+from dataclasses import replace
 
 from collapsecheck.checkpoints import Checkpoint
-from collapsecheck.checkpoints.state_dicts import Found, StateDict
+from collapsecheck.checkpoints.state_dicts import Found
 from collapsecheck.discovery import plugins
 from collapsecheck.errors import NotLoadableError
+from collapsecheck.inspection.matched import Matched, held_against
+from collapsecheck.inspection.recognising import UNKNOWN
 from collapsecheck.models import sources
-from collapsecheck.models.alignment import Shapes, fits
 from collapsecheck.models.architecture import Architecture, choose_architecture
 from collapsecheck.models.sources import ModelSource
-from collapsecheck.models.weights import Fit, best_fit, expected_shapes
+from collapsecheck.models.weights import expected_shapes
+from collapsecheck.recognition.fitting import Fit, best_fit
 from collapsecheck.reports.inspection import ArchitectureFacts
-
-_COUNTERS = ("num_batches_tracked",)
-_FOREIGN = ("total_ops", "total_params", "n_averaged")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matched:
-    """What is known of the model: `weights` are those that fit it best, `names` how the model calls each of them.
-
-    `kinds` are the classes of its layers, by the model's names.
-    """
-
-    facts: ArchitectureFacts
-    weights: StateDict | None = None
-    names: Mapping[str, str] = field(default_factory=dict)
-    kinds: Mapping[str, str] = field(default_factory=dict)
-    prefixes: tuple[str, ...] = ()
-    added_prefix: str = ""
 
 
 def match(checkpoint: Checkpoint, found: Found | None, *, arch: str | None, model_def: str | None) -> Matched:
@@ -51,11 +32,12 @@ def match(checkpoint: Checkpoint, found: Found | None, *, arch: str | None, mode
     except NotLoadableError as error:  # a scan would end here; there is more to be told about the file
         return Matched(facts=ArchitectureFacts(name=None, reason=str(error)))
     if architecture is None:
-        reason = "the file does not tell, and the weights fit none that is known" if found else "there are no weights"
-        return Matched(facts=ArchitectureFacts(name=None, reason=reason))
-    reason = "as asked for" if asked is not None else architecture.reason
+        return Matched(facts=ArchitectureFacts(name=None, reason=UNKNOWN if found else "there are no weights"))
     facts = ArchitectureFacts(
-        name=architecture.name, reason=reason, asked=asked is not None, assumed=architecture.assumed
+        name=architecture.name,
+        reason="as asked for" if asked is not None else architecture.reason,
+        asked=asked is not None,
+        assumed=architecture.assumed,
     )
     try:
         expected = architecture.expected()
@@ -63,10 +45,7 @@ def match(checkpoint: Checkpoint, found: Found | None, *, arch: str | None, mode
             return Matched(facts=facts)
         return _fitted(architecture, best_fit(found.usable, expected, architecture.renamed), facts)
     except NotLoadableError as error:
-        facts = ArchitectureFacts(
-            name=facts.name, reason=f"{reason}; {error}", asked=facts.asked, assumed=facts.assumed
-        )
-        return Matched(facts=facts)
+        return Matched(facts=replace(facts, reason=f"{facts.reason}; {error}"))
 
 
 def _offered(checkpoint: Checkpoint, found: Found | None) -> Architecture | None:
@@ -78,35 +57,11 @@ def _offered(checkpoint: Checkpoint, found: Found | None) -> Architecture | None
 def _fitted(architecture: Architecture, fit: Fit, facts: ArchitectureFacts) -> Matched:
     module = architecture.build(fit.shapes(), complete=True)  # its memory is never touched
     expected = expected_shapes(module)
-    fit = best_fit([fit.weights], expected, architecture.renamed)
-    given = fit.shapes()
-    missing = [name for name in expected if name not in given and _last(name) not in _COUNTERS]
-    unexpected = [name for name in given if name not in expected and _last(name) not in _FOREIGN]
-    return Matched(
-        facts=ArchitectureFacts(
-            name=architecture.name,
-            reason=facts.reason,
-            asked=facts.asked,
-            assumed=architecture.assumed,
-            missing_keys=tuple(name for name in missing if not name.startswith(architecture.optional)),
-            unexpected_keys=tuple(name for name in unexpected if not name.startswith(architecture.ignorable)),
-            mismatched_keys=tuple(_mismatched(given, expected)),
-        ),
-        weights=fit.weights,
-        names=fit.alignment.names,
-        kinds=_kinds(module),
-        prefixes=fit.alignment.stripped,
-        added_prefix=fit.alignment.added,
+    return held_against(
+        expected,
+        best_fit([fit.weights], expected, architecture.renamed),
+        facts,
+        {name: type(one).__name__ for name, one in module.named_modules()},
+        optional=architecture.optional,
+        ignorable=architecture.ignorable,
     )
-
-
-def _mismatched(given: Shapes, expected: Shapes) -> list[str]:
-    return [name for name, shape in given.items() if name in expected and not fits(shape, expected[name])]
-
-
-def _kinds(module: nn.Module) -> dict[str, str]:
-    return {name: type(one).__name__ for name, one in module.named_modules()}
-
-
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]

@@ -20,18 +20,17 @@ from collapsecheck.models import sources
 from collapsecheck.models.architecture import Architecture, choose_architecture
 from collapsecheck.models.classifier import is_weighted_leaf
 from collapsecheck.models.readout import Readout, choose_readout
-from collapsecheck.models.recognition.choice import nearest
-from collapsecheck.models.recognition.installed import installed_index
 from collapsecheck.models.sources import ModelSource
 from collapsecheck.models.weights import (
-    Fit,
     Loading,
-    best_fit,
     describe_differences,
     describe_keys,
     expected_shapes,
     load_weights,
 )
+from collapsecheck.recognition.choice import nearest
+from collapsecheck.recognition.fitting import Fit, best_fit
+from collapsecheck.recognition.installed import installed_index
 from collapsecheck.user_code import load_callable
 
 _ALL = Loading(loaded=0, missing=(), unexpected=(), mismatched={})
@@ -165,7 +164,7 @@ def _offered(
 
 def _nearest(found: Found | None) -> str:
     """Name the architecture that the weights are almost of; which one they are is for the user to say."""
-    index = installed_index()
+    index = installed_index("torchvision")
     near = nearest(found, index) if found is not None and index is not None else None
     if near is None:
         return ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from collapsecheck.models.alignment import Shapes
+from collapsecheck.recognition.alignment import Shapes
 
 _CONVOLUTIONS = nn.Conv2d | nn.Conv3d
 

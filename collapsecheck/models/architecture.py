@@ -16,8 +16,8 @@ from torch import nn
 
 from collapsecheck.datasets.model_input import ModelInput
 from collapsecheck.errors import UsageError, printable
-from collapsecheck.models.alignment import Shapes
 from collapsecheck.models.weights import Loading, expected_shapes
+from collapsecheck.recognition.alignment import Shapes
 from collapsecheck.user_code import in_one_line, load_callable, user_code
 
 

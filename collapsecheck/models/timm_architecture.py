@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from collapsecheck.errors import UsageError, did_you_mean, printable
-from collapsecheck.models.alignment import Shapes
 from collapsecheck.models.architecture import Architecture, EmbeddingPlace, reproducible
-from collapsecheck.models.class_count import ClassAxis, class_axes, class_count
-from collapsecheck.models.recognition.match import Match
-from collapsecheck.models.recognition.wording import assumptions, reason
 from collapsecheck.models.uninitialised import uninitialised
 from collapsecheck.models.weights import expected_shapes
+from collapsecheck.recognition.alignment import Shapes
+from collapsecheck.recognition.class_count import ClassAxis, class_axes, class_count
+from collapsecheck.recognition.match import Match
+from collapsecheck.recognition.wording import assumptions, reason
 
 PREFIX = "timm:"
 _COUNT = 11  # a number of classes that no model is published with

@@ -16,13 +16,13 @@ from torchvision import models
 
 from collapsecheck.errors import UsageError, did_you_mean, printable
 from collapsecheck.models.adaptation import follow_channels, take_off
-from collapsecheck.models.alignment import Shapes
 from collapsecheck.models.architecture import Architecture, EmbeddingPlace, reproducible
-from collapsecheck.models.class_count import ClassAxis, class_axes, class_count
-from collapsecheck.models.recognition.match import Match
-from collapsecheck.models.recognition.wording import assumptions, before_the_head, reason
 from collapsecheck.models.uninitialised import uninitialised
 from collapsecheck.models.weights import expected_shapes
+from collapsecheck.recognition.alignment import Shapes
+from collapsecheck.recognition.class_count import ClassAxis, class_axes, class_count
+from collapsecheck.recognition.match import Match
+from collapsecheck.recognition.wording import assumptions, reason
 
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 POSITIONS = "encoder.pos_embedding"  # of vision transformers: one row per patch
@@ -82,7 +82,11 @@ class TorchvisionArchitecture(Architecture):
 
     def embedding(self) -> EmbeddingPlace | None:
         """Return the place of a head that is not in the file: its input is what the model was trained for."""
-        return before_the_head(self._match)
+        part = self._match.headless if self._match is not None else ""
+        if not part:
+            return None
+        reason = f"the input of {part}, the head, which is not in the file"
+        return EmbeddingPlace(layer=part, where="input", reason=reason)
 
     def options(self, given: Shapes) -> dict[str, Any]:
         """Return the options of the builder with which weights of these shapes fit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, islice, zip_longest
 from typing import Any
@@ -12,27 +12,13 @@ import torch
 from torch import nn
 
 from collapsecheck.checkpoints import StoredTensor
-from collapsecheck.checkpoints.state_dicts import Found, StateDict
+from collapsecheck.checkpoints.state_dicts import Found
 from collapsecheck.errors import NotLoadableError, printable
-from collapsecheck.models.alignment import Alignment, Shape, Shapes, align, fits, shape_of
+from collapsecheck.recognition.alignment import Shape, Shapes, fits, is_counter, is_foreign, stored_shape
+from collapsecheck.recognition.fitting import Fit
 from collapsecheck.user_code import in_one_line
 
-_COUNTERS = ("num_batches_tracked",)  # only counts; absent from files of torch < 0.4.1
-_FOREIGN = ("total_ops", "total_params", "n_averaged")  # left in by profilers and by averaging
 _LISTED = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """A set of weights and how its names become those of the module."""
-
-    weights: StateDict
-    alignment: Alignment
-
-    def shapes(self) -> Shapes:
-        """Shapes by the names of the module."""
-        names = self.alignment.names
-        return {names[name]: shape_of(value) for name, value in self.weights.tensors.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,28 +44,16 @@ class Loading:
         )
 
 
+def shape_of(value: object) -> Shape:
+    """Return the shape of an entry of a module's state dict."""
+    if not isinstance(value, torch.Tensor) or nn.parameter.is_lazy(value):
+        return None
+    return tuple(value.shape)
+
+
 def expected_shapes(module: nn.Module) -> Shapes:
     """Shapes of the parameters and buffers that a module saves, by name."""
     return {name: shape_of(value) for name, value in module.state_dict().items()}
-
-
-def is_counter(name: str) -> bool:
-    """Whether a name is one of those that only count, in modules or by profilers: models are alike without them."""
-    return _last(name) in (*_COUNTERS, *_FOREIGN)
-
-
-def best_fit(usable: Sequence[StateDict], expected: Shapes, renamed: Mapping[str, str] | None = None) -> Fit:
-    """Choose the weights of which most fit; then those with fewest left over; then the first."""
-    fitted = [
-        Fit(weights=one, alignment=align({name: shape_of(v) for name, v in one.tensors.items()}, expected, renamed))
-        for one in usable
-    ]
-
-    def quality(fit: Fit) -> tuple[int, int]:
-        matched = fit.alignment.matched
-        return matched, -fit.alignment.unexpected if matched else 0
-
-    return max(fitted, key=quality)
 
 
 def load_weights(module: nn.Module, fit: Fit) -> Loading:
@@ -98,9 +72,9 @@ def load_weights(module: nn.Module, fit: Fit) -> Loading:
     chosen: OrderedDict[str, Any] = OrderedDict()
     mismatched: dict[str, tuple[Shape, Shape]] = {}
     for old, value in fit.weights.tensors.items():
-        name, shape = fit.alignment.names[old], shape_of(value)
+        name, shape = fit.alignment.names[old], stored_shape(value)
         if name not in expected:
-            if _last(name) not in _FOREIGN:
+            if not is_foreign(name):
                 chosen[name] = _read(value, None)
         elif fits(shape, expected[name]):
             chosen[name] = _read(value, own[name])
@@ -117,10 +91,10 @@ def load_weights(module: nn.Module, fit: Fit) -> Loading:
     if not lazy:
         _tie_again(module, own)
     absent = [name for name in result.missing_keys if name not in mismatched]
-    missing = [name for name in absent if _last(name) not in _COUNTERS]
-    weights = [name for name in expected if _last(name) not in _COUNTERS]
+    missing = [name for name in absent if not is_counter(name)]
+    weights = [name for name in expected if not is_counter(name)]
     return Loading(
-        loaded=len(weights) - len(missing) - sum(_last(name) not in _COUNTERS for name in mismatched),
+        loaded=len(weights) - len(missing) - sum(not is_counter(name) for name in mismatched),
         missing=tuple(missing),
         unexpected=tuple(result.unexpected_keys),
         mismatched=mismatched,
@@ -145,7 +119,7 @@ def describe_differences(loading: Loading, limit: int = _LISTED) -> str:
 def describe_keys(found: Found, limit: int = _LISTED) -> str:
     """Show the first weights of a checkpoint with their shapes."""
     first = found.usable[0]
-    shown = [f"{printable(name, 80)} {_shown(shape_of(value))}" for name, value in first.tensors.items()]
+    shown = [f"{printable(name, 80)} {_shown(stored_shape(value))}" for name, value in first.tensors.items()]
     return ", ".join(shown[:limit]) + (", …" if len(shown) > limit else "")
 
 
@@ -189,10 +163,6 @@ def _versions(module: nn.Module, fit: Fit, all_known: bool) -> Mapping[str, Mapp
 
 def _total(loading: Loading) -> int:
     return len(loading.missing) + len(loading.unexpected) + len(loading.mismatched)
-
-
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
 
 
 def _shown(shape: Shape) -> str:

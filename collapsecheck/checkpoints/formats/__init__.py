@@ -42,6 +42,8 @@ class CheckpointFormat(ABC):
 
     #: Whether the model itself is in the file, as code: it runs with `--trust-checkpoint` only.
     runs_code: ClassVar[bool] = False
+    #: Whether the file may say beside its weights what the model is: a graph, a configuration.
+    describes_model: ClassVar[bool] = False
 
     @abstractmethod
     def recognises(self, head: bytes, path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from collapsecheck.checkpoints.directories import kind_of_directory
 from collapsecheck.checkpoints.formats import CheckpointFormat, Contents
@@ -11,6 +12,8 @@ from collapsecheck.checkpoints.huggingface import DESCRIPTIONS, read_config, rea
 
 class HuggingfaceDirectory(CheckpointFormat):
     """A directory with `config.json` and weights as safetensors, or where there are none as pickles."""
+
+    describes_model: ClassVar[bool] = True
 
     def recognises(self, head: bytes, path: Path) -> bool:  # noqa: ARG002
         """By the names in it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 from collapsecheck.checkpoints.formats import CheckpointFormat, Contents, SafetyNote
 from collapsecheck.checkpoints.onnx import Port, is_onnx, read_onnx
@@ -14,6 +15,8 @@ class OnnxModel(CheckpointFormat):
 
     Weights may lie in other files, which are only taken from the directory of the model.
     """
+
+    describes_model: ClassVar[bool] = True
 
     def recognises(self, head: bytes, path: Path) -> bool:
         """The format has no mark: it is believed where the fields in front are its own, up to the first operator."""

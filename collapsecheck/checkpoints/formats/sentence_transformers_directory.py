@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from collapsecheck.checkpoints.directories import kind_of_directory
 from collapsecheck.checkpoints.formats import CheckpointFormat, Contents
@@ -15,6 +15,8 @@ _BESIDE = (*DESCRIPTIONS, "sentence_bert_config", "config_sentence_transformers"
 
 class SentenceTransformersDirectory(CheckpointFormat):
     """A directory with `modules.json`; each module has its configuration and, if it has any, its weights."""
+
+    describes_model: ClassVar[bool] = True
 
     def recognises(self, head: bytes, path: Path) -> bool:  # noqa: ARG002
         """By the names in it."""

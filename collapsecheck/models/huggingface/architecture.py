@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from collapsecheck.checkpoints import Checkpoint
 from collapsecheck.datasets.model_input import ModelInput
 from collapsecheck.errors import NotLoadableError, printable
-from collapsecheck.models.alignment import Shapes
 from collapsecheck.models.architecture import Architecture, EmbeddingPlace
 from collapsecheck.models.huggingface.configuration import configuration
 from collapsecheck.models.huggingface.encoder import arguments, encoder
@@ -20,6 +19,7 @@ from collapsecheck.models.huggingface.pictures import published
 from collapsecheck.models.huggingface.pooling import Pooling, link
 from collapsecheck.models.huggingface.tokens import load_tokenizer
 from collapsecheck.models.weights import expected_shapes
+from collapsecheck.recognition.alignment import Shapes
 
 _TEXT = "input_ids"
 

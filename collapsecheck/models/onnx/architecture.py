@@ -6,13 +6,13 @@ from pathlib import Path
 
 from collapsecheck.checkpoints.onnx import OnnxModel
 from collapsecheck.errors import printable
-from collapsecheck.models.alignment import Shapes
 from collapsecheck.models.architecture import Architecture, EmbeddingPlace
 from collapsecheck.models.onnx.head import classifier_node
 from collapsecheck.models.onnx.module import OnnxModule
 from collapsecheck.models.onnx.points import steps_of
 from collapsecheck.models.onnx.ports import expected_by, inputs_of
 from collapsecheck.models.onnx.session import Sessions, import_runtime
+from collapsecheck.recognition.alignment import Shapes
 
 _COUNTED = ("float", "int8", "uint8", "int4", "uint4")  # whole numbers of other types are shapes and indices
 

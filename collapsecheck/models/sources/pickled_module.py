@@ -10,10 +10,10 @@ from torch import nn
 from collapsecheck.checkpoints import Checkpoint, ModuleRecord, Name, Stand
 from collapsecheck.checkpoints.state_dicts import Found, StateDict
 from collapsecheck.errors import NotLoadableError, printable
-from collapsecheck.models.alignment import Shapes
 from collapsecheck.models.architecture import Architecture
 from collapsecheck.models.rebuilding import CannotRebuildError, Rebuilding, unknown_classes
 from collapsecheck.models.sources import ModelSource
+from collapsecheck.recognition.alignment import Shapes
 
 _REMEDY = (
     "pass --model-def FILE:CALLABLE (its weights are then taken from this file), "

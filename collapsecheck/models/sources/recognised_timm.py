@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import ClassVar
 
 from collapsecheck.checkpoints import Checkpoint
 from collapsecheck.checkpoints.state_dicts import Found
-from collapsecheck.errors import NotLoadableError
 from collapsecheck.models.architecture import Architecture
-from collapsecheck.models.recognition.choice import recognise, the_one
-from collapsecheck.models.recognition.index import shipped
 from collapsecheck.models.sources import ModelSource
+from collapsecheck.recognition.choice import recognised
 
 
 class RecognisedTimm(ModelSource):
@@ -27,23 +24,9 @@ class RecognisedTimm(ModelSource):
         NotLoadableError
             If several models fit alike, or timm is not installed.
         """
-        index = shipped("timm")
-        alike = recognise(found, index) if found is not None and index is not None else []
-        if not alike:
-            return None  # timm takes seconds to import
-        installed = find_spec("timm") is not None
-        if installed:
-            import timm
-
-            alike = [match for match in alike if timm.is_model(match.name)]
-        match = the_one(alike, "timm", "--arch timm:")
+        match = recognised(found, "timm") if found is not None else None
         if match is None:
             return None
-        if not installed:
-            raise NotLoadableError(
-                f"the weights are those of timm's {match.name}, but timm is not installed; "
-                "pip install 'collapsecheck[timm]', or build the model with --model-def FILE:CALLABLE"
-            )
-        from collapsecheck.models.timm_architecture import TimmArchitecture
+        from collapsecheck.models.timm_architecture import TimmArchitecture  # takes seconds to import
 
         return TimmArchitecture(match.name, match)

@@ -7,10 +7,9 @@ from typing import ClassVar
 from collapsecheck.checkpoints import Checkpoint
 from collapsecheck.checkpoints.state_dicts import Found
 from collapsecheck.models.architecture import Architecture
-from collapsecheck.models.recognition.choice import recognise, the_one
-from collapsecheck.models.recognition.installed import installed_index
 from collapsecheck.models.sources import ModelSource
 from collapsecheck.models.torchvision_architecture import TorchvisionArchitecture
+from collapsecheck.recognition.choice import recognised
 
 
 class RecognisedTorchvision(ModelSource):
@@ -26,8 +25,5 @@ class RecognisedTorchvision(ModelSource):
         NotLoadableError
             If several models fit alike.
         """
-        index = installed_index()
-        if found is None or index is None:
-            return None
-        match = the_one(recognise(found, index), "torchvision", "--arch ")
+        match = recognised(found, "torchvision") if found is not None else None
         return None if match is None else TorchvisionArchitecture(match.name, match)

@@ -12,10 +12,10 @@ from collapsecheck.checkpoints import Checkpoint
 from collapsecheck.checkpoints.state_dicts import Found
 from collapsecheck.datasets.model_input import ModelInput
 from collapsecheck.errors import NotLoadableError, printable
-from collapsecheck.models.alignment import Shapes
 from collapsecheck.models.architecture import Architecture
 from collapsecheck.models.child import ChildModule, open_child
 from collapsecheck.models.sources import ModelSource
+from collapsecheck.recognition.alignment import Shapes
 
 _CODE = {"torchscript": "TorchScript", "torch-export": "a graph of torch.export"}
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from torch import nn
 
 from collapsecheck.errors import NotLoadableError, UsageError
 from collapsecheck.models import choose_readout, load_model
-from collapsecheck.models.recognition import build_index
-from collapsecheck.models.recognition.index import Index, shipped
-from collapsecheck.models.sources import recognised_timm
+from collapsecheck.models.drawing import build_index
+from collapsecheck.recognition import choice
+from collapsecheck.recognition.index import Index, shipped
 
 Save = Callable[[Any], Path]
 
@@ -95,9 +94,7 @@ def test_an_unknown_name(save: Save, arch: str, said: str) -> None:
 
 def test_without_timm_the_extra_is_named(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(original("lcnet_050").state_dict())
-    found = importlib.util.find_spec
-    absent = lambda name, *rest: None if name == "timm" else found(name, *rest)  # noqa: E731
-    monkeypatch.setattr(recognised_timm, "find_spec", absent)
+    monkeypatch.setattr(choice, "release", lambda library: "")
     with pytest.raises(NotLoadableError, match=r"timm's lcnet_050, but timm is not installed; pip install"):
         load_model(path)
 
@@ -112,4 +109,9 @@ def test_a_sample_of_the_index_is_as_the_installed_timm_builds_it(index: Index) 
     ours = {one.name: one for one in index.known}
     for one in theirs.known:
         known = ours[one.name]
-        assert (one.tensors, one.axes, one.untold) == (known.tensors, known.axes, known.untold), one.name
+        assert (one.tensors, one.axes, one.untold, one.modules) == (
+            known.tensors,
+            known.axes,
+            known.untold,
+            known.modules,
+        ), one.name

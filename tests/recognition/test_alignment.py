@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapsecheck.models.alignment import align
+from collapsecheck.recognition.alignment import align
 
 EXPECTED = {
     "stem.weight": (4, 1, 3, 3),

@@ -8,7 +8,7 @@ from typing import Any
 
 from torchvision import models
 
-from collapsecheck.models.recognition.build_index import Drawn, untold
+from collapsecheck.models.drawing.build_index import Drawn, kinds_in, untold
 from collapsecheck.models.torchvision_architecture import AUXILIARY, POSITIONS, TorchvisionArchitecture
 from collapsecheck.models.weights import expected_shapes
 
@@ -24,6 +24,7 @@ def draw(names: Iterable[str] | None = None) -> Iterator[Drawn]:
             yield Drawn(
                 name=name,
                 shapes=shapes,
+                kinds=kinds_in(module),
                 axes=axes,
                 resizable=frozenset([(POSITIONS, 1)]) if POSITIONS in shapes else frozenset(),
                 untold=untold(module),

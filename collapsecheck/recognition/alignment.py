@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import nn
+from typing import Any
 
 from collapsecheck.checkpoints import StoredTensor
 
@@ -15,6 +13,8 @@ Shape = tuple[int, ...] | None  # None: not decided yet (lazy modules) or not a 
 Shapes = Mapping[str, Shape]
 Rename = Callable[[str], str]
 
+_COUNTERS = ("num_batches_tracked",)  # only counts; absent from files of torch < 0.4.1
+_FOREIGN = ("total_ops", "total_params", "n_averaged")  # left in by profilers and by averaging
 _ANYWHERE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _DEEPEST = 16  # a name from a hostile file may have any number of dots
 
@@ -37,13 +37,24 @@ class Alignment:
     by_table: bool = False
 
 
-def shape_of(value: object) -> Shape:
-    """Return the shape of an entry of a state dict, in a file or of a module."""
-    if isinstance(value, StoredTensor):
-        return value.shape
-    if not isinstance(value, torch.Tensor) or nn.parameter.is_lazy(value):
-        return None
-    return tuple(value.shape)
+def stored_shape(value: object) -> Shape:
+    """Return the shape of an entry of a state dict in a file."""
+    return value.shape if isinstance(value, StoredTensor) else None
+
+
+def stored_shapes(tensors: Mapping[str, Any]) -> Shapes:
+    """Shapes of the entries of a state dict in a file, by name."""
+    return {name: stored_shape(value) for name, value in tensors.items()}
+
+
+def is_counter(name: str) -> bool:
+    """Whether a name is one of those that only count, in modules or by profilers: models are alike without them."""
+    return name.rpartition(".")[2] in (*_COUNTERS, *_FOREIGN)
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a name is one that profilers and averaging leave behind: no module asks for it."""
+    return name.rpartition(".")[2] in _FOREIGN
 
 
 def fits(one: Shape, other: Shape) -> bool:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from collapsecheck.models.alignment import Shapes
-from collapsecheck.models.recognition.differences import FLAT, Changes, fits_trunk, parts, top
-from collapsecheck.models.recognition.index import Index, Known, Shape
-from collapsecheck.models.recognition.match import Match
-from collapsecheck.models.recognition.matching import best
-from collapsecheck.models.weights import is_counter
+from collapsecheck.recognition.alignment import Shapes, is_counter
+from collapsecheck.recognition.differences import FLAT, Changes, fits_trunk, parts, top
+from collapsecheck.recognition.index import Index, Known, Shape
+from collapsecheck.recognition.match import Match
+from collapsecheck.recognition.matching import best
 
 _FEWEST = 20  # tensors; shorter sequences of shapes may be alike by chance
 Renamed = dict[str, str]
@@ -92,6 +91,8 @@ def _of_trunk(known: Known, renamed: Mapping[str, str], given: Mapping[str, Shap
     """Compare the trunk tensor by tensor; most architectures differ in one of the first."""
     found = Changes()
     for old, new in renamed.items():
+        if given[old] == known.trunk[new] and _last(old) == _last(new):
+            continue
         one = fits_trunk(known, new, given[old], known.trunk[new]) if _last(old) == _last(new) else None
         if one is None:
             return None

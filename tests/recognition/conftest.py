@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 
-from collapsecheck.models.alignment import Shapes
-from collapsecheck.models.recognition.index import Index, shipped
+from collapsecheck.recognition.alignment import Shapes
+from collapsecheck.recognition.index import Index, shipped
 
 
 @pytest.fixture(scope="session")

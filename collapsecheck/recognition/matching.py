@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import nlargest
 
-from collapsecheck.models.alignment import Shapes, cleanings, cuts
-from collapsecheck.models.recognition.differences import Changes, changes, first_difference, parts
-from collapsecheck.models.recognition.index import Index, Known, Shape
-from collapsecheck.models.recognition.match import KINDS, Kind, Match
-from collapsecheck.models.weights import is_counter
+from collapsecheck.recognition.alignment import Shapes, cleanings, cuts, is_counter
+from collapsecheck.recognition.differences import Changes, changes, first_difference, parts
+from collapsecheck.recognition.index import Index, Known, Shape
+from collapsecheck.recognition.match import KINDS, Kind, Match
 
 _PREFIXES = 4  # tried at most
 _COVERED = 0.3  # of all names, by a prefix
@@ -34,9 +33,13 @@ def matches(given: Shapes, index: Index) -> list[Match]:
     Only matches that are `sound` may be built; others are returned where there is none, to be talked about.
     """
     found: list[Match] = []
+    compared: set[tuple[str, ...]] = set()
     for shapes in _cleaned(given):
         for prefix in _prefixes(shapes, index):
             inner = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
+            if tuple(inner) in compared:  # a wrapper's name, taken for a prefix
+                continue
+            compared.add(tuple(inner))
             outside = [name for name in shapes if not name.startswith(prefix)]
             found += (_compared(one, inner, prefix, outside) for one in _near(inner, index))
     return best(found)

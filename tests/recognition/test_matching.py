@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapsecheck.models.alignment import Shapes
-from collapsecheck.models.class_count import ClassAxis
-from collapsecheck.models.recognition.build_index import Drawn, numbered
-from collapsecheck.models.recognition.index import Index, Known, shipped
-from collapsecheck.models.recognition.match import Match
-from collapsecheck.models.recognition.matching import matches
-from collapsecheck.models.recognition.order import matches_in_order
+from collapsecheck.models.drawing.build_index import Drawn, numbered
 from collapsecheck.models.weights import expected_shapes
-from tests.models.recognition.conftest import published
-from tests.models.recognition.relatives import RELATIVES, skeleton
+from collapsecheck.recognition.alignment import Shapes
+from collapsecheck.recognition.class_count import ClassAxis
+from collapsecheck.recognition.index import Index, Known, shipped
+from collapsecheck.recognition.match import Match
+from collapsecheck.recognition.matching import matches
+from collapsecheck.recognition.order import matches_in_order
+from tests.recognition.conftest import published
+from tests.recognition.relatives import RELATIVES, skeleton
 
 TWINS = {"fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_mobilenet_v3_large_320_fpn"}
 

@@ -6,15 +6,39 @@ from collections.abc import Sequence
 
 from collapsecheck.checkpoints.state_dicts import Found
 from collapsecheck.errors import NotLoadableError, printable
-from collapsecheck.models.alignment import Shapes, shape_of
-from collapsecheck.models.recognition.index import Index
-from collapsecheck.models.recognition.match import Match
-from collapsecheck.models.recognition.matching import matches
-from collapsecheck.models.recognition.order import matches_in_order
+from collapsecheck.recognition.alignment import Shapes, stored_shapes
+from collapsecheck.recognition.index import Index
+from collapsecheck.recognition.installed import installed_index, release
+from collapsecheck.recognition.match import Match
+from collapsecheck.recognition.matching import matches
+from collapsecheck.recognition.order import matches_in_order
 
 _SETS = 8  # of weights that are looked at
 _LISTED = 6
 _NEAR = 0.5  # score from which a relative is worth a word
+
+
+_OPTIONS = {"torchvision": "--arch ", "timm": "--arch timm:"}
+#: Whose models are known, in the order in which they are asked: no weights fit models of both and are sound in each.
+LIBRARIES = tuple(_OPTIONS)
+
+
+def recognised(found: Found, library: str) -> Match | None:
+    """Return the model of a library that the weights are of, None if they are of none.
+
+    Raises
+    ------
+    NotLoadableError
+        If several models fit alike, or the library is not installed.
+    """
+    index = installed_index(library)
+    match = the_one(recognise(found, index), library, _OPTIONS[library]) if index is not None else None
+    if match is not None and not release(library):
+        raise NotLoadableError(
+            f"the weights are those of {library}'s {match.name}, but {library} is not installed; pip install "
+            f"'collapsecheck[{library}]', or build the model with --model-def FILE:CALLABLE"
+        )
+    return match
 
 
 def recognise(found: Found, index: Index) -> list[Match]:
@@ -65,4 +89,4 @@ def the_one(alike: Sequence[Match], library: str, option: str) -> Match | None:
 
 
 def _shapes(found: Found, number: int) -> Shapes:
-    return {name: shape_of(value) for name, value in found.usable[number].tensors.items()}
+    return stored_shapes(found.usable[number].tensors)

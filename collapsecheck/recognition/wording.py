@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from collapsecheck.errors import printable
-from collapsecheck.models.architecture import EmbeddingPlace
-from collapsecheck.models.recognition.match import Match
+from collapsecheck.recognition.match import Match
 
 _SHOWN = 3
 
@@ -47,14 +46,6 @@ def _assumptions(match: Match) -> Iterator[str]:
         yield f"that the model {place} is meant; {listed(match.outside)} is left out"
     if match.foreign:
         yield f"that {listed(match.foreign)} comes after the embedding"
-
-
-def before_the_head(match: Match | None) -> EmbeddingPlace | None:
-    """Return where the embedding is if the file has no head."""
-    if match is None or not match.headless:
-        return None
-    reason = f"the input of {match.headless}, the head, which is not in the file"
-    return EmbeddingPlace(layer=match.headless, where="input", reason=reason)
 
 
 def listed(names: Sequence[str]) -> str:

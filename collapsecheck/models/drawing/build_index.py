@@ -1,4 +1,4 @@
-"""Makes the shipped indices anew: `python -m collapsecheck.models.recognition.build_index [torchvision|timm]`.
+"""Makes the shipped indices anew: `python -m collapsecheck.models.drawing.build_index [torchvision|timm]`.
 
 Every model is built without memory and without initialising it, several times: as published, with other options, and
 with two numbers of classes. Run it when a new release of the library has models that the index lacks.
@@ -9,17 +9,17 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from torch import nn
 
-from collapsecheck.models.alignment import Shapes
-from collapsecheck.models.class_count import ClassAxis
-from collapsecheck.models.recognition.index import Index, Known, Pair, pack
-from collapsecheck.models.weights import is_counter
+from collapsecheck import recognition
+from collapsecheck.recognition.alignment import Shapes, is_counter
+from collapsecheck.recognition.class_count import ClassAxis
+from collapsecheck.recognition.index import Index, Known, Pair, pack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Drawn:
 
     name: str
     shapes: Shapes
+    kinds: Mapping[str, str] = field(default_factory=dict)
     axes: tuple[ClassAxis, ...] = ()
     resizable: frozenset[tuple[str, int]] = frozenset()
     untold: tuple[str, ...] = ()
@@ -42,7 +43,7 @@ def build_index(library: str, names: Iterable[str] | None = None) -> Index:
 
     Quantised twins, whose weights cannot be told from those of the model that they are made of, are left out.
     """
-    module = importlib.import_module(f"collapsecheck.models.recognition.drawing_{library}")
+    module = importlib.import_module(f"collapsecheck.models.drawing.{library}")
     draw: Draw = module.draw
     return numbered(library, version(library), draw(names))
 
@@ -52,11 +53,9 @@ def numbered(library: str, release: str, drawn: Iterable[Drawn]) -> Index:
     numbers: dict[Pair, int] = {}
     found: list[Known] = []
     for one in drawn:
-        pairs = [
-            numbers.setdefault((name, shape), len(numbers))
-            for name, shape in one.shapes.items()
-            if shape is not None and not is_counter(name)
-        ]
+        tensors = [(name, shape) for name, shape in one.shapes.items() if shape is not None and not is_counter(name)]
+        pairs = [numbers.setdefault(pair, len(numbers)) for pair in tensors]
+        holders = dict.fromkeys(name.rpartition(".")[0] for name, _ in tensors)
         found.append(
             Known(
                 name=one.name,
@@ -66,6 +65,7 @@ def numbered(library: str, release: str, drawn: Iterable[Drawn]) -> Index:
                 resizable=one.resizable,
                 untold=one.untold,
                 classifier=one.classifier,
+                kinds=[one.kinds.get(name, "") for name in holders],
             )
         )
     table = list(numbers)
@@ -83,6 +83,11 @@ def without_twins(known: Iterable[Known]) -> Iterator[Known]:
         if signature not in seen.setdefault(of, set()):
             seen[of].add(signature)
             yield one
+
+
+def kinds_in(module: nn.Module) -> dict[str, str]:
+    """Classes of the parts of a model, by name."""
+    return {name: type(one).__name__ for name, one in module.named_modules()}
 
 
 def untold(module: nn.Module) -> tuple[str, ...]:
@@ -111,7 +116,7 @@ def main() -> int:
     arguments = parser.parse_args()
     index = build_index(arguments.library)
     packed = pack(index)
-    path = arguments.output or Path(__file__).parent / f"{arguments.library}.json.gz"
+    path = arguments.output or Path(recognition.__path__[0]) / f"{arguments.library}.json.gz"
     path.write_bytes(packed)
     sys.stdout.write(
         f"{path.name}: {len(list(index.names))} architectures of {index.library} {index.version}, {len(packed)} bytes\n"

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from torchvision import models
 
-from collapsecheck.models.recognition import installed
-from collapsecheck.models.recognition.build_index import Drawn, build_index, numbered
-from collapsecheck.models.recognition.index import Index, pack, shipped, unpack
+from collapsecheck.models.drawing.build_index import Drawn, build_index, numbered
+from collapsecheck.recognition import installed
+from collapsecheck.recognition.index import Index, pack, shipped, unpack
 
 # One of each kind of head and family; all of them in the long test.
 SAMPLE = [
@@ -31,7 +31,9 @@ def of_torchvision() -> Index:
 
 def described(index: Index, name: str) -> list[Any]:
     return [
-        (one.tensors, one.axes, one.resizable, one.untold, one.classifier) for one in index.known if one.name == name
+        (one.tensors, one.axes, one.resizable, one.untold, one.classifier, one.modules)
+        for one in index.known
+        if one.name == name
     ]
 
 
@@ -73,7 +75,8 @@ def test_another_format_is_refused() -> None:
 def test_what_the_installed_release_cannot_build_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     known = [name for name in models.list_models() if name != "resnet50"]
     monkeypatch.setattr(models, "list_models", lambda: known)
-    index = installed.installed_index()
+    monkeypatch.setattr(installed, "release", lambda library: "0.1")
+    index = installed.installed_index("torchvision")
     assert index is not None
     assert "resnet50" not in set(index.names)
     assert "resnet18" in set(index.names)

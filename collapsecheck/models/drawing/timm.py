@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from collapsecheck.models.recognition.build_index import Drawn, untold
+from collapsecheck.models.drawing.build_index import Drawn, kinds_in, untold
 from collapsecheck.models.timm_architecture import TimmArchitecture
 from collapsecheck.models.weights import expected_shapes
 
@@ -19,6 +19,7 @@ def draw(names: Iterable[str] | None = None) -> Iterator[Drawn]:
         yield Drawn(
             name=name,
             shapes=expected_shapes(module),
+            kinds=kinds_in(module),
             axes=architecture.class_axes,
             untold=untold(module),
             classifier=bool(architecture.class_axes),

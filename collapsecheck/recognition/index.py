@@ -14,9 +14,9 @@ from importlib.resources import files
 from itertools import accumulate
 from typing import Any
 
-from collapsecheck.models.class_count import ClassAxis
+from collapsecheck.recognition.class_count import ClassAxis
 
-FORMAT = 1
+FORMAT = 2
 Shape = tuple[int, ...]
 Pair = tuple[str, Shape]
 _FEWEST_IN_TRUNK = 8  # tensors; fewer of the same names and shapes are no proof
@@ -28,7 +28,8 @@ class Known:
 
     `tensors` are names and shapes in the order in which they are saved, without the counters of BatchNorm. `axes`
     depend on the number of classes. `resizable` are (name, axis) that depend on the size of images. `untold` names
-    what the weights do not tell. `classifier` says that its end is a head of classes, which can be taken off.
+    what the weights do not tell. `classifier` says that its end is a head of classes, which can be taken off. `kinds`
+    are the classes of the modules that have tensors of their own, in order.
     """
 
     name: str
@@ -38,6 +39,13 @@ class Known:
     resizable: frozenset[tuple[str, int]]
     untold: tuple[str, ...]
     classifier: bool
+    kinds: Sequence[str] = ()
+
+    @cached_property
+    def modules(self) -> dict[str, str]:
+        """Class of each module that has tensors of its own, by name, in order."""
+        names = dict.fromkeys(name.rpartition(".")[0] for name in self.tensors)
+        return dict(zip(names, self.kinds, strict=True))
 
     @cached_property
     def tensors(self) -> dict[str, Shape]:
@@ -121,13 +129,15 @@ def pack(index: Index) -> bytes:
     """Write an index; the same index gives the same bytes."""
     names = list(dict.fromkeys(name for name, _ in index.table))
     shapes = list(dict.fromkeys(shape for _, shape in index.table))
-    name_of, shape_of = ({one: i for i, one in enumerate(all_)} for all_ in (names, shapes))
+    kinds = list(dict.fromkeys(kind for one in index.known for kind in one.kinds))
+    name_of, shape_of, kind_of = ({one: i for i, one in enumerate(all_)} for all_ in (names, shapes, kinds))
     content = {
         "format": FORMAT,
         "library": index.library,
         "version": index.version,
         "names": names,
         "shapes": shapes,
+        "kinds": kinds,
         "table": [[name_of[name], shape_of[shape]] for name, shape in index.table],
         "known": [
             {
@@ -137,6 +147,7 @@ def pack(index: Index) -> bytes:
                 "resizable": sorted(one.resizable),
                 "untold": one.untold,
                 "classifier": one.classifier,
+                "kinds": [kind_of[kind] for kind in one.kinds],
             }
             for one in index.known
         ],
@@ -156,6 +167,7 @@ def unpack(packed: bytes) -> Index:
     if content.get("format") != FORMAT:
         raise ValueError(f"index of format {content.get('format')}, expected {FORMAT}")
     names, shapes = content["names"], [tuple(shape) for shape in content["shapes"]]
+    kinds = content["kinds"]
     table = [(names[name], shapes[shape]) for name, shape in content["table"]]
     known = [
         Known(
@@ -166,6 +178,7 @@ def unpack(packed: bytes) -> Index:
             resizable=frozenset((name, axis) for name, axis in one["resizable"]),
             untold=tuple(one["untold"]),
             classifier=one["classifier"],
+            kinds=[kinds[kind] for kind in one["kinds"]],
         )
         for one in content["known"]
     ]

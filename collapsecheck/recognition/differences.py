@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from collapsecheck.errors import printable
-from collapsecheck.models.class_count import class_count
-from collapsecheck.models.recognition.index import Known, Shape
+from collapsecheck.recognition.class_count import class_count
+from collapsecheck.recognition.index import Known, Shape
 
 FLAT = 2  # axes of the tensors that heads and projectors are made of
 
@@ -74,6 +74,8 @@ def fits_trunk(known: Known, name: str, own: Shape | None, shape: Shape) -> Chan
 def _of_trunk(known: Known, full: Mapping[str, Shape], given: Mapping[str, Shape]) -> Changes | None:
     found = Changes()
     for name in known.trunk:
+        if given.get(name) == full[name]:  # nearly all of them are
+            continue
         one = fits_trunk(known, name, given.get(name), full[name])
         if one is None:
             return None
@@ -87,10 +89,10 @@ def _extras(known: Known, given: Mapping[str, Shape]) -> tuple[str, ...] | None:
     Heads and projectors are matrices and vectors, and parts of their own; convolutions beside the trunk are attention
     modules or decoders.
     """
-    own = {top(name) for name in known.tensors}
     extras = [name for name in given if name not in known.tensors and top(name) not in known.heads]
     if not extras:
         return ()
+    own = {top(name) for name in known.tensors}
     if not known.heads or any(top(name) in own or len(given[name]) > FLAT for name in extras):
         return None
     return parts(extras)

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from collapsecheck.models.alignment import Shapes
-from collapsecheck.models.recognition.index import Index
-from collapsecheck.models.recognition.match import Match
-from collapsecheck.models.recognition.matching import matches
-from collapsecheck.models.recognition.order import matches_in_order
-from tests.models.recognition.conftest import published
+from collapsecheck.recognition.alignment import Shapes
+from collapsecheck.recognition.index import Index
+from collapsecheck.recognition.match import Match
+from collapsecheck.recognition.matching import matches
+from collapsecheck.recognition.order import matches_in_order
+from tests.recognition.conftest import published
 
 
 def other_names(shapes: Shapes, prefix: str = "") -> dict[str, tuple[int, ...] | None]:

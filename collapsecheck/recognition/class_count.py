@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from collapsecheck.models.alignment import Shape, Shapes
+from collapsecheck.recognition.alignment import Shape, Shapes
 
 _TWO_COUNTS = (7, 11)  # any two numbers of classes that no layer has by chance
 
