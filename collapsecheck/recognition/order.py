@@ -15,6 +15,7 @@ from collapsecheck.recognition.index import Index, Known, Shape
 from collapsecheck.recognition.match import Match
 from collapsecheck.recognition.matching import best
 
+_GLANCE = 3  # tensors that are looked at before all are
 _FEWEST = 20  # tensors; shorter sequences of shapes may be alike by chance
 Renamed = dict[str, str]
 
@@ -49,7 +50,21 @@ def _pieces(given: Shapes) -> Iterator[tuple[dict[str, Shape], list[str]]]:
             yield {name: shape for name, shape in weights.items() if top(name) == one}, outside
 
 
+def _begins_alike(known: Known, given: Mapping[str, Shape]) -> bool:
+    """Whether the first shapes are near those of the weights; of nearly all architectures they are not."""
+    first = (known.table[number] for number in known.pairs[:_GLANCE])
+    for (name, shape), own in zip(first, given.values(), strict=False):
+        if len(own) != len(shape) or (
+            any(size != expected and axis != 1 for axis, (size, expected) in enumerate(zip(own, shape, strict=True)))
+            and not any(one == name for one, _ in known.resizable)
+        ):
+            return False
+    return True
+
+
 def _in_order(known: Known, given: Mapping[str, Shape], all_given: Shapes) -> Match | None:
+    if not _begins_alike(known, given):
+        return None
     trunk, names = known.trunk, list(given)
     if not _FEWEST <= len(trunk) <= len(given) or list(known.tensors)[: len(trunk)] != list(trunk):
         return None
