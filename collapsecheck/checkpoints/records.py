@@ -37,12 +37,13 @@ class Stand:
         return f"Stand({self.path!r})"
 
 
-@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+@dataclass(eq=False, slots=True, kw_only=True)
 class ModuleRecord:
     """A pickled `nn.Module`: its class by name, its tensors and its other attributes; none of its code.
 
     `attributes` is what the instance's `__dict__` held besides tensors, children and hooks: plain values,
-    containers, `Name`s and `Stand`s.
+    containers, `Name`s and `Stand`s. `within_itself` names the child that would be one of the modules above, and is
+    left out of `children`.
     """
 
     path: str
@@ -51,6 +52,7 @@ class ModuleRecord:
     buffers: Buffers
     children: Mapping[str, ModuleRecord | None]
     non_persistent: frozenset[str] = frozenset()
+    within_itself: str = ""
 
     def named_modules(self) -> Iterator[tuple[str, ModuleRecord]]:
         """Yield (name, module) as `nn.Module.named_modules` does, "" for this one; each object once."""

@@ -69,6 +69,8 @@ class Rebuilding:
                 raise CannotRebuildError("holds a module that contains itself")
             return made
         kind = known_modules().get(record.path)
+        if record.within_itself:
+            raise CannotRebuildError(f"{printable(record.within_itself, 60)!r} of the layer {_shown(name)} contains it")
         if kind is None:
             raise CannotRebuildError(f"the layer {_shown(name)} is of the unknown class {printable(record.path, 80)}")
         module: nn.Module = kind.__new__(kind)

@@ -82,7 +82,8 @@ def _measure(root: ModuleRecord, extent: dict[int, tuple[int, int, int]]) -> Non
             if child is None or id(child) in extent:
                 continue
             if id(child) in open_:
-                module.children[name] = None  # type: ignore[index]  # a module within itself
+                module.children[name] = None  # type: ignore[index]
+                module.within_itself = name
                 continue
             open_.add(id(child))
             waiting.append((child, iter(list(child.children.items()))))

@@ -272,3 +272,10 @@ def test_a_tree_of_shared_modules_has_no_end_and_is_refused(save: Save) -> None:
     for _ in range(40):
         module = nn.Sequential(module, module)
     assert "more than any model" in refusal(save(module))
+
+
+def test_a_module_within_itself_is_not_rebuilt_with_a_hole(save: Save) -> None:
+    outer, inner = nn.Sequential(nn.Linear(4, 4)), nn.Sequential(nn.Linear(4, 4))
+    outer.add_module("b", inner)
+    inner.add_module("up", outer)
+    assert "'up' of the layer b contains it; pass --model-def" in refusal(save(outer))
