@@ -128,12 +128,12 @@ def deep_normalised_perceptron() -> nn.Module:
 
 
 def deep_convolutional() -> nn.Module:
-    """Fourteen convolutions and ReLU in a row."""
+    """Twenty convolutions and ReLU in a row."""
     return _deep_convolutional(normalised=False)
 
 
 def deep_normalised_convolutional() -> nn.Module:
-    """Fourteen convolutions, each with batch normalisation."""
+    """Twenty convolutions, each with batch normalisation."""
     return _deep_convolutional(normalised=True)
 
 
@@ -226,7 +226,7 @@ def _deep_perceptron(*, normalised: bool) -> nn.Module:
 
 def _deep_convolutional(*, normalised: bool) -> nn.Module:
     layers: list[nn.Module] = []
-    for entering in (1, *[16] * 13):
+    for entering in (1, *[16] * 19):
         layers += [nn.Conv2d(entering, 16, 3, padding=1), *([nn.BatchNorm2d(16)] if normalised else []), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, WIDTH))
 

@@ -56,6 +56,8 @@ class ExcessiveWeightDecay(Cause):
             known=True,
             size=0.5 * len(small),
             numbers={"weight_decay": recorded, "weights": len(small), "biases": len(biases)},
+            # That weights are small is what a decay does: where the file tells of one, it is the reason.
+            roots=frozenset(weight.layer.site.layer for weight in small) if recorded >= STRONG else frozenset(),
         )
 
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
