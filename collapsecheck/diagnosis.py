@@ -33,6 +33,7 @@ ENOUGH = 0.6
 # A sham does the same if it goes at least half as far: new weights anywhere raise the rank a little.
 AS_MUCH = 0.5
 
+_TREATS = "this helps whatever the cause is"
 _SHOWN = ("unit_spread", "mean_cosine", "unit_effective_rank", "norm_median")
 _ORDER = (Status.CONFIRMED, Status.LIKELY, Status.UNTESTED, Status.REFUTED)
 
@@ -204,7 +205,7 @@ def _experimented(
     if restored and experiment.lesser is not None and symptoms.gone(experiment.lesser.seen):
         return replace(made, status=Status.LIKELY, reason=f"it helps, but less is enough: {experiment.lesser_change}")
     if restored and experiment.treats:
-        return replace(made, status=Status.LIKELY, reason="this helps whatever the cause is")
+        return replace(made, status=Status.LIKELY, reason=_TREATS)
     if restored and experiment.control is None and not experiment.uncontrolled:
         return replace(made, status=Status.LIKELY, reason="there is nothing to compare with")
     if restored:
@@ -238,13 +239,14 @@ def _share_restored(kind: Kind | None, before: Mapping[str, float], after: Mappi
 def _ranked(found: Sequence[tuple[Diagnosis, Suspicion]]) -> tuple[Diagnosis, ...]:
     """Earliest first, then the smallest change; what else would have been enough is marked."""
 
-    def order(one: tuple[Diagnosis, Suspicion]) -> tuple[int, bool, float, float]:
+    def order(one: tuple[Diagnosis, Suspicion]) -> tuple[int, bool, bool, float, float]:
         diagnosis, suspicion = one
-        return _ORDER.index(diagnosis.status), diagnosis.expected, suspicion.depth, suspicion.size
+        treats = diagnosis.reason == _TREATS  # what helps against anything explains nothing
+        return _ORDER.index(diagnosis.status), diagnosis.expected, treats, suspicion.depth, suspicion.size
 
-    explained = {diagnosis.layer for diagnosis, _ in found if diagnosis.status is Status.CONFIRMED}
-    roots = [one for one in found if one[0].status is Status.LIKELY and explained & set(one[1].roots)]
-    # What an experiment confirms at a layer is a consequence where a fact about that layer says why.
+    helped = {diagnosis.layer for diagnosis, _ in found if diagnosis.status is Status.CONFIRMED or diagnosis.change}
+    roots = [one for one in found if one[0].status is Status.LIKELY and helped & set(one[1].roots)]
+    # What an experiment changes at a layer is a consequence where a fact about that layer says why.
     ordered = [diagnosis for diagnosis, _ in sorted(found, key=lambda one: (one not in roots, *order(one)))]
     confirmed = [one for one in ordered if one.status is Status.CONFIRMED]
     return tuple(

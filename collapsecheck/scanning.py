@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collapsecheck.causes import Diagnosis
-    from collapsecheck.checkpoints.training_state import TrainingState
+    from collapsecheck.checkpoints.recipe import Recipe
     from collapsecheck.checks import Finding
     from collapsecheck.observe import Observations
     from collapsecheck.observe.probe import ProbeTaker
@@ -75,6 +75,8 @@ def scan(
     input_scale: float | None = None,
     transform: str | None = None,
     labels: Path | None = None,
+    loss: str | None = None,
+    margin: float | None = None,
     settings: Settings | None = None,
     progress: Progress = lambda stage, total, done: None,
 ) -> Report:
@@ -107,6 +109,9 @@ def scan(
         Preprocessing, as the options of the command line; `transform` is `FILE_OR_MODULE:CALLABLE`.
     labels
         File of labels, instead of those that the data bring along.
+    loss, margin
+        Name of the loss that the model was trained with, such as `triplet`, and its margin; by default what the
+        checkpoint tells.
     settings
         Gate, thresholds, device and the like; by default `Settings()`, which reads no file.
     progress
@@ -121,6 +126,7 @@ def scan(
     check_settings(settings)
     started, begin = datetime.now(UTC), time.perf_counter()
 
+    from collapsecheck.checkpoints.recipe import recipe_of
     from collapsecheck.checkpoints.training_state import read_training_state
     from collapsecheck.datasets import Batches, OpenOptions, TransformOptions, choose_preprocessing, open_items
     from collapsecheck.datasets.user_dataset import open_user_dataset
@@ -130,6 +136,7 @@ def scan(
     from collapsecheck.observe.forward import Forward, choose_device, extract
     from collapsecheck.observe.probe import PROBE_ITEMS, ProbeTaker
     from collapsecheck.observe.repeatability import repeatability_of
+    from collapsecheck.observe.weight_facts import weight_facts
 
     device = choose_device(settings.device)
     opening = OpenOptions(column=column, sample_rate=sample_rate, seconds=seconds, max_pixels=max_pixels)
@@ -188,13 +195,14 @@ def scan(
         items=batches.seen,
         unreadable=tuple(batches.unreadable),
         repeatability=repeatability_of(taker.probe()),
+        weights=weight_facts(loaded.module),
     )
     report = report_on(
         seen,
         settings,
         taker,
         progress,
-        training=read_training_state(loaded.checkpoint.content),
+        recipe=recipe_of(read_training_state(loaded.checkpoint.content)).stated(loss=loss, margin=margin),
         model=ModelFacts(
             path=str(model),
             sha256=loaded.checkpoint.sha256,
@@ -272,7 +280,7 @@ def report_on(
     model: ModelFacts,
     data: DataFacts,
     run: dict[str, Any],
-    training: TrainingState | None = None,
+    recipe: Recipe | None = None,
 ) -> Report:
     """Examine, judge, locate, diagnose and decide; everything after the observations, for any source of them."""
     thresholds = {**settings.thresholds}
@@ -284,7 +292,7 @@ def report_on(
     if taker is not None:
         depth = _depth(
             seen=seen, findings=findings, verdict=verdict, settings=settings, thresholds=thresholds, taker=taker,
-            progress=progress, training=training,
+            progress=progress, recipe=recipe,
         )  # fmt: skip
     spectrum = seen.spectrum
     counts, edges = np.zeros(0, np.intp), np.array([-1.0, 1.0])
@@ -322,14 +330,20 @@ def _depth(
     thresholds: Mapping[str, Mapping[str, float]],
     taker: ProbeTaker,
     progress: Progress,
-    training: TrainingState | None,
+    recipe: Recipe | None,
 ) -> dict[str, Any]:
     """Where it begins, and why: what the report says of it."""
+    from collapsecheck.checkpoints.recipe import Recipe
     from collapsecheck.diagnosis import all_causes, diagnose, onset_of
     from collapsecheck.scene import Scene
 
     scene = Scene(
-        seen=seen, findings=findings, kind=verdict.kind, probe=taker.probe(), layers=taker.layers(), training=training
+        seen=seen,
+        findings=findings,
+        kind=verdict.kind,
+        probe=taker.probe(),
+        layers=taker.layers(),
+        recipe=recipe or Recipe(),
     )
     diagnoses: tuple[Diagnosis, ...] = ()
     if settings.diagnose:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
 from torch import nn
 
-from collapsecheck.checkpoints.training_state import TrainingState
+from collapsecheck.checkpoints.recipe import Recipe
 from collapsecheck.checks import Finding, Kind
-from collapsecheck.models.freshness import Freshness, measure_freshness
+from collapsecheck.learnt import LearntCollapse, learnt_collapse
+from collapsecheck.models.freshness import UNTRAINED, Freshness, measure_freshness
 from collapsecheck.observe import Observations
 from collapsecheck.observe.layers import Layer
 from collapsecheck.observe.probe import Probe
@@ -19,9 +20,6 @@ from collapsecheck.observe.weights import Weight, biases_of, weights_of
 from collapsecheck.onset import Onset, locate
 
 M = TypeVar("M", bound=nn.Module)
-
-# Share of the weights that look fresh: a model that was trained keeps frozen or unused layers at most.
-UNTRAINED = 0.95
 
 
 @dataclass(kw_only=True)
@@ -35,7 +33,7 @@ class Scene:
     kind : what was lost, as the verdict has it.
     probe : a sample of the items with the model; `find` and `confirm` are its halves.
     layers : what happened in depth on the probe.
-    training : what the checkpoint tells of its training, where there is one.
+    recipe : how the model was trained, as far as the checkpoint or the user tells.
     """
 
     seen: Observations
@@ -43,7 +41,7 @@ class Scene:
     kind: Kind | None
     probe: Probe
     layers: Sequence[Layer]
-    training: TrainingState | None = None
+    recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
         self.find, self.confirm = self.probe.halves()
@@ -68,6 +66,13 @@ class Scene:
     def onset(self) -> Onset | None:
         """Where the loss begins; None without one, or where it does not show in depth."""
         return locate(self.path, self.kind, lambda: self.probe.non_finite) if self.kind is not None else None
+
+    @cached_property
+    def learnt_collapse(self) -> LearntCollapse | None:
+        """What several layers have learnt to make alike; None where it was not learnt, or cannot be told."""
+        if self.kind not in (Kind.COMPLETE, Kind.CONE) or self.untrained:
+            return None
+        return learnt_collapse(self.find, self.path, self.weights)
 
     @property
     def module(self) -> nn.Module:

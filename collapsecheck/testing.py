@@ -127,6 +127,29 @@ def fully_loaded() -> Observations:
     return seen
 
 
+def trained() -> Observations:
+    """A model whose weights are numbers that training has moved."""
+    return _weighing(untrained=False)
+
+
+def untrained() -> Observations:
+    """A model whose weights are as its layers draw them."""
+    return _weighing(untrained=True)
+
+
+def overflown() -> Observations:
+    """A model with a weight that is no number."""
+    return _weighing(non_finite=("head.weight",))
+
+
+def _weighing(**facts: Any) -> Observations:
+    from collapsecheck.observe.weight_facts import WeightFacts
+
+    seen = power_law()
+    seen.weights = WeightFacts(**facts)
+    return seen
+
+
 def partly_read() -> Observations:
     """A data set of which every tenth item could not be read."""
     seen = power_law(900)

@@ -32,6 +32,8 @@ class ConstantInitialisation(Cause):
         if not alike:
             return
         first, layers = alike[0], {weight.layer.site for weight in alike}
+        known = len(alike) > MANY * len(scene.weights) or _remembered(scene, first)
+        behind = frozenset(layer.site.layer for layer in scene.path if layer.depth >= first.layer.depth)
         yield Suspicion(
             layer=first.layer.site.layer,
             depth=first.layer.depth,
@@ -40,7 +42,8 @@ class ConstantInitialisation(Cause):
                 if not first.rows.any()
                 else f"in {len(layers)} layer{'s' * (len(layers) > 1)}, {first} the first, all units have equal weights"
             ),
-            known=len(alike) > MANY * len(scene.weights) or _remembered(scene, first),
+            known=known,
+            roots=behind if known else frozenset(),  # a single number is all that comes behind it
             numbers={"layers": len(layers)},
         )
 

@@ -12,6 +12,7 @@ from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.causes.vanishing_signal import scaled, too_small
 from collapsecheck.checks import Kind
 from collapsecheck.observe.probe import Probe
+from collapsecheck.observe.weights import Weight
 from collapsecheck.scene import Scene
 
 # Share of the weights on the path that must have shrunk: decay spares none, a poor initialisation may be that of one.
@@ -20,6 +21,8 @@ MOST = 0.8
 SHRUNK = 0.05
 # Settings from which weight decay (L2) can outweigh a loss; the usual ones are 1e-4 with SGD and 1e-2 with AdamW.
 STRONG = 1e-3
+# Size of a weight (0.58 as torch initialises, trained ones 0.2 to 3) that a decay of that strength explains.
+LESS = 0.25
 
 
 class ExcessiveWeightDecay(Cause):
@@ -31,14 +34,14 @@ class ExcessiveWeightDecay(Cause):
     lost among rounding.
     """
 
-    explains = frozenset({Kind.NORM, Kind.COMPLETE, Kind.CONE})
+    explains = frozenset({Kind.NORM, Kind.COMPLETE, Kind.CONE, Kind.DIMENSIONAL})
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Compare weights and biases with their initialisation, and read the optimiser's settings."""
-        small = too_small(scene)
+        recorded = scene.recipe.weight_decay or 0.0
+        small = _shrunk(scene) if recorded >= STRONG else too_small(scene)
         if len(small) < 2 or len(small) < MOST * len(scene.weights) or scene.untrained:
             return
-        recorded = _recorded(scene)
         biases = _shrunk_biases(scene)
         drawn_alike = same_size([weight.tensor for weight in small])  # with one small deviation, and never trained
         if recorded < STRONG and (not biases or drawn_alike):
@@ -62,7 +65,7 @@ class ExcessiveWeightDecay(Cause):
 
     def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
         """Scale all of them; as a sham, the weights of the last layer alone."""
-        small = too_small(scene)
+        small = _shrunk(scene) if suspicion.numbers["weight_decay"] >= STRONG else too_small(scene)
         biases = _shrunk_biases(scene)
         yield Intervention(
             probe=_with_biases(scaled(scene.confirm, small), biases),
@@ -97,11 +100,9 @@ class ExcessiveWeightDecay(Cause):
         )
 
 
-def _recorded(scene: Scene) -> float:
-    """The largest weight decay of any group of the optimisers in the file; 0 without."""
-    groups = [group for one in scene.training.optimisers for group in one.groups] if scene.training else []
-    values = [group.settings.get("weight_decay") for group in groups]
-    return max((float(value) for value in values if isinstance(value, int | float)), default=0.0)
+def _shrunk(scene: Scene) -> list[Weight]:
+    """The weights that are smaller than training without decay leaves them, but not zero."""
+    return [weight for weight in scene.weights if 0 < weight.size < LESS and not weight.alike]
 
 
 def _shrunk_biases(scene: Scene) -> dict[str, Tensor]:

@@ -12,20 +12,36 @@ from collapsecheck.scene import Scene
 
 # Layers over which a loss of spread is gradual.
 SEVERAL = 3
+# The median size of the weights of a net that trained at a usual rate; decayed and blown up ones have other causes.
+USUAL_SIZES = (0.2, 1.3)
 
 
 class LossWithoutRepulsion(Cause):
     """The objective pulls embeddings together, and nothing in it pushes different items apart.
 
     Attracting positives alone, without negatives, stop-gradient, a predictor or a variance term, is solved best by one
-    point for all (Chen & He 2021; Bardes et al. 2022). All layers take part: the spread falls gradually, and no change
-    of one of them brings it back. Only training can tell: this is never more than an untested guess here.
+    point for all (Chen & He 2021; Bardes et al. 2022). All layers take part, and no change of one of them brings it
+    back. What a checkpoint can tell is that training has *learnt* the collapse: layer by layer there is less spread
+    than in an untrained twin, in weights of a usual size. Only training could prove more: likely, and never confirmed.
     """
 
     explains = frozenset({Kind.COMPLETE, Kind.CONE, Kind.DIMENSIONAL})
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
-        """See whether the loss is gradual over several layers."""
+        """See whether several layers have learnt to bring items together, or whether the loss is gradual at least."""
+        learnt = scene.learnt_collapse
+        if learnt is not None and USUAL_SIZES[0] < learnt.median_size < USUAL_SIZES[1]:
+            yield Suspicion(
+                layer="",
+                depth=1e6,
+                evidence=(
+                    f"training has brought items together in {learnt.layers} layers: {learnt.share:.0%} of the spread "
+                    f"of an untrained twin is left behind {learnt.last}; the weights have a usual size"
+                ),
+                known=True,
+                roots=learnt.reached if learnt.sure else frozenset(),
+            )
+            return
         onset = scene.onset
         if onset is None or not onset.gradual:
             return

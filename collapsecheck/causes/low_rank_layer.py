@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
+from torch import Tensor
 
 from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
 from collapsecheck.observe.probe import redrawn
-from collapsecheck.observe.weights import Weight
 from collapsecheck.scene import Scene
 
 # Effective rank of a weight over its smaller side: 0.6 at random, 0.2 to 0.5 trained.
 LOW = 0.05
 LOWEST = 3.0
 SUDDEN = 5.0  # times as many dimensions go in as come out
+# So few units that hold so much of the squared size of a matrix drown all others in what comes out.
+FEW, MOST_OF_IT = 3, 0.8
 WIDEST = 2048  # a larger matrix takes seconds to decompose
 
 
@@ -37,7 +39,9 @@ class LowRankLayer(Cause):
             before, after = layer.before.effective_rank, layer.after.effective_rank
             if not before > 2 * after:
                 continue  # before anything is decomposed, which takes seconds for a large net
-            rank, side = weight_rank(weight)
+            rank, side = weight_rank(weight.rows)
+            if _outsized(weight.rows):
+                continue
             narrow = rank <= max(LOWEST, LOW * side)
             if not narrow and not (before > SUDDEN * after and after < LOWEST):
                 continue
@@ -84,9 +88,21 @@ class LowRankLayer(Cause):
         )
 
 
-def weight_rank(weight: Weight) -> tuple[float, int]:
+def _outsized(rows: Tensor) -> bool:
+    """Whether a few units are so much larger than the others that they alone make the rank low.
+
+    Such a matrix turns its input into all of its dimensions, one of which drowns the others: `rogue-dimension`.
+    """
+    sizes = rows.square().sum(dim=1)
+    few = sizes.topk(min(FEW, len(sizes))).values.sum()
+    if not few > MOST_OF_IT * sizes.sum():
+        return False
+    rank, side = weight_rank(rows / sizes.sqrt().clamp(min=torch.finfo(rows.dtype).tiny)[:, None])
+    return rank > max(LOWEST, LOW * side)
+
+
+def weight_rank(rows: Tensor) -> tuple[float, int]:
     """Effective rank (Roy & Vetterli 2007, of the singular values) of a matrix, and its smaller side."""
-    rows = weight.rows
     side = min(rows.shape)
     if side > WIDEST or not bool(torch.isfinite(rows).all()):
         return float(side), side

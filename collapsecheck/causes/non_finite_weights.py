@@ -20,6 +20,7 @@ class NonFiniteWeights(Cause):
     """
 
     explains = frozenset({Kind.NON_FINITE})
+    symptomless = True
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Count what is not finite, in each tensor."""

@@ -27,6 +27,7 @@ class RepeatedInputs(Cause):
     """
 
     explains = frozenset({Kind.COMPLETE, Kind.CLUSTER, Kind.DIMENSIONAL, Kind.CONE})
+    symptomless = True
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Count distinct inputs, and measure how far they spread."""

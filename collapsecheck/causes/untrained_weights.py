@@ -20,6 +20,7 @@ class UntrainedWeights(Cause):
     """
 
     explains = frozenset(set(Kind) - {Kind.NON_FINITE})
+    symptomless = True
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Ask whether (nearly) all weights look fresh."""

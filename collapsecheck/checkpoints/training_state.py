@@ -19,6 +19,7 @@ from collapsecheck.checkpoints.state_dicts import Found
 
 _EPOCH = ("epoch", "epochs", "current_epoch", "last_epoch", "start_epoch")
 _STEP = ("global_step", "step", "steps", "iteration", "iter", "it", "n_iter", "num_updates")
+_LOSS = ("loss", "last_loss", "train_loss", "training_loss")
 _SCHEDULER = ("scheduler", "sched", "lr_scheduler", "lr_schedulers", "schedulers", "lr_sched")
 _SCALER = ("scaler", "grad_scaler", "amp_scaler", "loss_scaler", "amp", "native_amp_scaling_state", "MixedPrecision")
 _SETTINGS = ("hyper_parameters", "hparams", "args", "config", "cfg", "opt", "hyperparameters")
@@ -40,14 +41,15 @@ class Scheduler:
 class TrainingState:
     """How the weights came to be, as far as the file tells. Names and texts out of it are as they are: escape them.
 
-    `epoch` and `step` are the numbers saved under these or similar names. `hyper_parameters` are plain values by the
-    entry they were in. `scaler` is the state of mixed precision. `averaged` are the places of moving averages of
-    weights, which are not used unless asked for. `moments` are by optimiser, in their order, and empty unless asked
-    for.
+    `epoch`, `step` and `last_loss` are the numbers saved under these or similar names. `hyper_parameters` are plain
+    values by the entry they were in. `scaler` is the state of mixed precision. `averaged` are the places of moving
+    averages of weights, which are not used unless asked for. `moments` are by optimiser, in their order, and empty
+    unless asked for.
     """
 
     epoch: int | float | None = None
     step: int | float | None = None
+    last_loss: int | float | None = None
     optimisers: tuple[Optimiser, ...] = ()
     schedulers: tuple[Scheduler, ...] = ()
     lightning_version: str | None = None
@@ -61,8 +63,9 @@ class TrainingState:
     def known(self) -> bool:
         """Whether the file tells anything about the training."""
         return any((
-            self.epoch is not None, self.step is not None, self.optimisers, self.schedulers, self.lightning_version,
-            self.hyper_parameters, self.scaler, self.averaged, self.running_statistics,
+            self.epoch is not None, self.step is not None, self.last_loss is not None, self.optimisers,
+            self.schedulers, self.lightning_version, self.hyper_parameters, self.scaler, self.averaged,
+            self.running_statistics,
         ))  # fmt: skip
 
 
@@ -96,6 +99,7 @@ def read_training_state(
     return TrainingState(
         epoch=_first_number(top, _EPOCH),
         step=_first_number(top, _STEP),
+        last_loss=_first_number(top, _LOSS),
         optimisers=tuple(read_optimiser(one, weights) for one in optimisers),
         schedulers=_schedulers(top),
         lightning_version=version[:40] if isinstance(version, str) else None,
@@ -111,7 +115,7 @@ def traces_of_training(name: Any, held: Any, training: TrainingState) -> bool:
     """Whether an entry at the top of a checkpoint is among what `training` was made of."""
     if name in (_LIGHTNING, *_SETTINGS, *_SCALER) or name in (*_SCHEDULER, "callbacks", "loops", "param_groups"):
         return True
-    if name in (*_EPOCH, *_STEP):
+    if name in (*_EPOCH, *_STEP, *_LOSS):
         return number(held) is not None
     return any(f"{one.key}.".startswith(f"{name}.") or not one.key for one in training.optimisers)
 

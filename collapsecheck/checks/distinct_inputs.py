@@ -17,12 +17,13 @@ class DistinctInputs(Check):
 
     Measures: the share of inputs, as the model receives them, that repeat an earlier one.
     Healthy: 0.
-    Fails: above 10 % (note); the verdict points at the data first when more than half repeat.
+    Fails: above 10 % (note), above 90 % (warning: so few different items cannot tell a good model from a bad one);
+    the verdict points at the data first when more than half repeat.
     Usual reasons: an index or a closed-over variable that never moves, a cached file, preprocessing that wipes
     out the differences, a data set with copies.
     """
 
-    thresholds = {"note": 0.1}
+    thresholds = {"note": 0.1, "warning": 0.9}
     HEALTHY = testing.power_law
 
     @staticmethod
@@ -39,6 +40,7 @@ class DistinctInputs(Check):
         message = f"{distinct:.0f} distinct input{'s' * (distinct != 1)} among {counted}"
         shared = {"value": repeated, "threshold": self.limits["note"]}
         if repeated > self.limits["note"] and counted > 1:
-            yield self.failed(Level.NOTE, message, evidence={"distinct_inputs": distinct}, **shared)
+            level = Level.WARNING if repeated > self.limits["warning"] else Level.NOTE
+            yield self.failed(level, message, evidence={"distinct_inputs": distinct}, **shared)
         else:
             yield self.passed(message, **shared)

@@ -70,6 +70,10 @@ def scan(
         typer.Option("--transform", metavar="FILE_OR_MODULE:CALLABLE", help="Your code: image or row -> tensor."),
     ] = None,
     labels: options.Labels = None,
+    loss: Annotated[
+        str | None, typer.Option("--loss", help="Loss of the training, such as triplet; else what the file tells.")
+    ] = None,
+    margin: Annotated[float | None, typer.Option("--margin", help="Margin of that loss.")] = None,
     max_samples: Annotated[
         int | None, typer.Option("--max-samples", help="Use at most so many items, drawn evenly from the classes.")
     ] = None,
@@ -126,6 +130,6 @@ def scan(
             allow_partial=allow_partial, trust_checkpoint=trust_checkpoint, layer=layer,
             pool="cls" if pool == "cls" else "mean", size=options.size(size), mean=options.numbers(mean, "--mean"),
             std=options.numbers(std, "--std"), input_scale=input_scale, transform=transform, labels=labels,
-            settings=settings, progress=progress,
+            loss=loss, margin=margin, settings=settings, progress=progress,
         )  # fmt: skip
     return deliver(report, renderer, output)

@@ -14,8 +14,10 @@ from collapsecheck.models.initialisers import Initialiser, constants, initialise
 FEWEST = 1024  # elements; fewer fit some distribution of about the right scale by chance, trained or not
 _SAMPLE = 20_000  # elements whose distribution is compared; extremes and moments are those of all
 _ROWS, _COLUMNS = 512, 4096  # of the part whose largest singular value is taken
-_LEVEL = 0.01  # probability that any of all fresh tensors of a model is taken for a trained one
+_LEVEL = 0.001  # probability that any of all fresh tensors of a model is taken for a trained one
 _TESTS = 4
+# Share of the weights that look fresh: a model that was trained keeps frozen or unused layers at most.
+UNTRAINED = 0.95
 _ROUNDING = 1e-2  # relative; half precision rounds a bound up by as much as 2^-8
 
 
@@ -58,8 +60,8 @@ def measure_freshness(module: nn.Module) -> Freshness:
     the mean square, and the largest singular value (for matrices of 32 rows and columns or more) against the
     Tracy-Widom law (Johnstone 2001, with the gamma approximation of Chiani 2014), since training adds what is of low
     rank. For uniform distributions not a single element may lie outside. The smallest p, times four, is the
-    tensor's, and the initialiser with the largest is its best. A tensor looks fresh unless p falls below 1 % over the
-    number of tensors: of all fresh models, one in a hundred has a tensor that is taken for trained.
+    tensor's, and the initialiser with the largest is its best. A tensor looks fresh unless p falls below 1 ‰ over the
+    number of tensors: of all fresh models, one in a thousand has a tensor that is taken for trained.
 
     Training that hardly moved the weights can be overlooked: uniform draws are left at the first few steps, since
     some elements cross the bound, normal ones only when the update shows in their variance or spectrum.
@@ -97,6 +99,28 @@ def measure_freshness(module: nn.Module) -> Freshness:
         untested=tuple(untested),
         share=sum(one.elements for one in drawn) / everything if everything else None,
     )
+
+
+def looks_untrained(module: nn.Module) -> bool | None:
+    """Whether at least `UNTRAINED` of the numbers that can be tested look drawn; None where none can be.
+
+    The tests of `measure_freshness`, the largest tensors first, and no further than needed: of a trained model that is
+    one tensor mostly.
+    """
+    testable = []
+    for _, layer, own, tensor in _tensors(module):
+        if tensor.numel() >= FEWEST and tensor.dim() and _equal_constant(layer, own, tensor) is None:
+            candidates = list(initialisers(layer, own, tensor))
+            if candidates:
+                testable.append((tensor, candidates))
+    allowed = (1 - UNTRAINED) * sum(tensor.numel() for tensor, _ in testable)
+    trained = 0
+    for tensor, candidates in sorted(testable, key=lambda one: -one[0].numel()):
+        if max(p for _, p in _compared(tensor, candidates)) < _LEVEL / len(testable):
+            trained += tensor.numel()
+        if trained > allowed:
+            return False
+    return bool(testable) or None
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:

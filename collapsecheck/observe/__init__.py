@@ -14,6 +14,7 @@ from collapsecheck.observe.inputs import InputSummary
 from collapsecheck.observe.repeatability import Repeatability
 from collapsecheck.observe.sample import PairSample
 from collapsecheck.observe.summary import EmbeddingSummary
+from collapsecheck.observe.weight_facts import WeightFacts
 from collapsecheck.statistics import cosine, nulls, spectrum, spread
 from collapsecheck.statistics.measurement import Measurement
 from collapsecheck.statistics.moments import Array, Moments
@@ -22,6 +23,8 @@ __all__ = ["EmbeddingSummary", "InputSummary", "NotObservable", "Observations", 
 
 # A dimension with less than this share of the root-mean-square deviation carries nothing.
 DEAD = 1e-3
+# Share of the variance in one dimension from which it is asked what the others would be without it.
+HALF = 0.5
 
 # Classes count as told apart from this share of the variance between them, and this accuracy of their centres.
 SEPARATED_SHARE = 0.8
@@ -44,6 +47,7 @@ class Observations:
         with partial loading), None where no model was loaded.
     items : how many items the data holds, unreadable ones included.
     unreadable : name and reason of each item that could not be read.
+    weights : what the weights themselves tell; None where no model was loaded.
     repeatability : whether an item gets the same embedding each time; None where no model was run.
     jackknifed : whether the metrics get intervals from a jackknife, which is most of the cost of reading them.
     """
@@ -57,6 +61,7 @@ class Observations:
     unreadable: tuple[tuple[str, str], ...] = ()
     jackknifed: bool = True
     repeatability: Repeatability | None = None
+    weights: WeightFacts | None = None
 
     def __post_init__(self) -> None:
         self.embeddings.flush()
@@ -214,6 +219,10 @@ class Observations:
                     null=nulls.effective_rank(self.rows, self.dimension, centred=False),
                 ),
             }
+            if found["top_dimension_share"].value > HALF:
+                found["rank_beside_top_dimension"] = Measurement(
+                    value=self.sample.rank_without(int(deviations.argmax())), null=self.sample.rank_without(None)
+                )
         if self.unit.n > 1:
             shares = cosine.cosine_share_by_dimension(self.unit)
             mean = abs(float(shares.sum()))

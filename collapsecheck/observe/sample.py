@@ -47,6 +47,11 @@ class PairSample:
         rows = unit_rows(self.rows)
         return rows[np.any(rows != 0, axis=1)]
 
+    def rank_without(self, dimension: int | None) -> float:
+        """Effective rank (Roy & Vetterli 2007) of the centred unit rows, with one dimension left out."""
+        rows = unit_rows(self.rows if dimension is None else np.delete(self.rows, dimension, axis=1))
+        return entropy_rank(np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False)) if len(rows) > 1 else math.nan
+
     @cached_property
     def centred(self) -> Array:
         """Unit rows seen from their mean, scaled to length 1 again."""

@@ -1,0 +1,76 @@
+"""Cause `hard-mining-collapse`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from collapsecheck.causes import Cause, Remedy, Suspicion
+from collapsecheck.checks import Kind
+from collapsecheck.scene import Scene
+
+# Margins in use; where the last loss is one of them, and all items are in one point, every triplet costs the margin.
+MARGINS = (0.01, 0.1, 0.2, 0.3, 0.5, 1.0)
+# What a soft margin costs per triplet when all distances are zero.
+SOFT = math.log(2)
+# How near the last loss must come to it, and how small distances must be against the margin.
+NEAR, SMALL = 0.02, 0.1
+_NAMES = ("triplet", "batchhard", "hardmin", "hardest", "hardneg", "semihard")
+
+
+class HardMiningCollapse(Cause):
+    """Triplets of only the hardest positives and negatives drew all embeddings into one point.
+
+    Where the hardest negative is nearer than the hardest positive, the gradient is smallest in one point for all: the
+    loss stays at exactly the margin, or at ln 2 with a soft margin (Hermans et al. 2017, section 3; Xuan et al. 2020).
+    The weights alone do not tell by which objective they were trained. The loss must be stated (`--loss triplet`), or
+    be in the checkpoint; then distances of zero against the margin are the evidence. Likely at most.
+    """
+
+    explains = frozenset({Kind.COMPLETE, Kind.NORM})
+
+    def suspect(self, scene: Scene) -> Iterator[Suspicion]:
+        """Compare the distances between items with the margin, and the last loss with what one point costs."""
+        recipe = scene.recipe
+        raw = scene.seen.raw
+        distance = math.sqrt(2 * max(float(raw.variances.sum()), 0.0)) if raw.n else math.nan
+        named = recipe.speaks_of(*_NAMES)
+        margins = (recipe.margin,) if recipe.margin else MARGINS
+        costs = (*margins, SOFT) if named or recipe.margin else ()
+        at = next((cost for cost in costs if _at(recipe.last_loss, cost)), None)
+        if not (named or at is not None) or not distance < SMALL * (recipe.margin or at or 0.2):
+            return
+        if not named and scene.learnt_collapse is None:
+            return
+        told = f"the loss is named {recipe.loss}" if named else "the checkpoint has a margin"
+        told += f", and its last value {recipe.last_loss:g} is that of one point for all" if at is not None else ""
+        learnt = scene.learnt_collapse
+        everywhere = frozenset(layer.site.layer for layer in scene.path)
+        yield Suspicion(
+            layer="",
+            depth=1e5,
+            evidence=f"items are {distance:.1e} apart, so that every triplet costs just the margin; {told}",
+            known=True,
+            roots=everywhere if at is not None else learnt.reached if learnt is not None else frozenset(),
+        )
+
+    def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
+        """Unit rows, easier triplets first, a lower rate."""
+        return (
+            Remedy(
+                id="semi-hard-triplets",
+                title="Begin with all, or with semi-hard triplets; turn to the hardest ones when the loss falls",
+                snippet=("unit = torch.nn.functional.normalize(embeddings, dim=1)\ndistance = torch.cdist(unit, unit)"),
+                effect="unit rows keep distances from shrinking altogether; lower the rate by three to ten as well",
+                reference="Schroff et al. 2015, arXiv:1503.03832; Hermans et al. 2017, arXiv:1703.07737",
+            ),
+            Remedy(
+                id="classify-first",
+                title="Train as a classifier first, then by triplets, with a new partner for each item in every epoch",
+                snippet="head = torch.nn.Linear(embeddings.shape[1], 10)  # one per class",
+            ),
+        )
+
+
+def _at(loss: float | None, cost: float) -> bool:
+    return loss is not None and abs(loss - cost) <= NEAR * cost

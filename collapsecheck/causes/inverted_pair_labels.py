@@ -1,0 +1,62 @@
+"""Cause `inverted-pair-labels`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from collapsecheck.causes import Cause, Remedy, Suspicion
+from collapsecheck.checks import Kind
+from collapsecheck.scene import Scene
+
+# Losses of pairs, which expect 1 for alike in some libraries and 1 for different in others.
+_NAMES = ("contrastive", "cosineembedding", "siamese", "hadsell", "pairloss", "cosinesimilarityloss")
+_NOT = ("ntxent", "infonce", "simclr", "supcon", "supervisedcontrastive", "clip")
+
+
+class InvertedPairLabels(Cause):
+    """The loss takes pairs that are alike for different ones: it draws different items together.
+
+    Hadsell et al. (2006) write 0 for alike; others write 1. With the wrong convention, or with margins meant for
+    distances used on similarities, the many different pairs attract each other, until all items are one point. The
+    weights alone do not tell by which objective they were trained: the loss must be stated (`--loss contrastive`) or be
+    in the checkpoint. It has a part that pushes apart; if training has learnt the opposite, that part works on the
+    wrong pairs. Likely at most.
+    """
+
+    explains = frozenset({Kind.COMPLETE, Kind.CONE})
+
+    def suspect(self, scene: Scene) -> Iterator[Suspicion]:
+        """See whether a loss of pairs has made different items alike."""
+        recipe = scene.recipe
+        if not recipe.speaks_of(*_NAMES) or recipe.speaks_of(*_NOT):
+            return
+        learnt = scene.learnt_collapse
+        if learnt is None:
+            return
+        yield Suspicion(
+            layer="",
+            depth=1e5,
+            evidence=(
+                f"the loss is named {recipe.loss}, which pushes different items apart, but {learnt.layers} layers have "
+                f"learnt to draw them together: {learnt.share:.0%} of the spread of an untrained twin is left"
+            ),
+            known=True,
+            roots=learnt.reached,
+        )
+
+    def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
+        """Turn the labels, or the margins, round."""
+        return (
+            Remedy(
+                id="turn-labels",
+                title="Look up which pairs the loss calls 1, and turn the labels round; check it on two known pairs",
+                snippet=(
+                    "def contrastive(first, second, different, margin=1.0):\n"
+                    "    distance = torch.nn.functional.pairwise_distance(first, second)\n"
+                    "    return torch.where(\n"
+                    "        different, torch.relu(margin - distance) ** 2, distance**2).mean()"
+                ),
+                effect="with similarities instead of distances: positive margin 1, negative margin 0",
+                reference="Hadsell et al. 2006, CVPR",
+            ),
+        )
