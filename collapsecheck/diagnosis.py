@@ -127,8 +127,10 @@ def onset_of(scene: Scene, diagnoses: Sequence[Diagnosis]) -> Onset | None:
     """Where it begins: at the layer that an experiment has proven, or else where the depth profile falls."""
     top = diagnoses[0] if diagnoses else None
     proven = top is not None and (top.status is Status.CONFIRMED or (top.status is Status.LIKELY and not top.change))
-    if top is None or not proven or (top.expected and top.layer != "input") or scene.kind is None:
+    if top is None or not proven or (top.expected and top.layer != "input"):
         return scene.onset
+    if scene.kind is None:  # the embeddings show nothing, but data that are at fault are where it begins
+        return settled(None, "input", scene.path, Kind.COMPLETE) if top.layer == "input" else None
     return settled(scene.onset, top.layer, scene.path, scene.kind)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from collapsecheck.observe.layers import Flow, Layer
 from collapsecheck.observe.probe import Probe
-from collapsecheck.observe.twin import untrained
+from collapsecheck.observe.twin import recalibrated, untrained
 from collapsecheck.observe.weights import Weight
 
 # An untrained twin with less relative spread than this is no measure of anything.
@@ -22,6 +22,8 @@ LEARNT = 0.3
 BEFORE, TOGETHER, SEVERAL = 0.65, 0.9, 3
 # A shallow net has no three layers: it may have been learnt if so many leave no more than this each.
 FEW, CLOSE = 2, 0.75
+# Relative spread of inputs below which the data explain it: normalisation makes much of what little there is.
+ALIKE = 0.05
 # With less than this share all is lost, and how much less says nothing.
 GONE = 1e-2
 
@@ -48,24 +50,28 @@ def learnt_collapse(probe: Probe, path: Sequence[Layer], weights: Sequence[Weigh
     """Compare a model with an untrained twin; None where several layers have not learnt to make items alike.
 
     Sound training moves items apart: behind each layer there is about as much spread as in an untrained twin, or more.
-    A fault at one layer, or of the data, leaves those before it alone.
+    A fault at one layer, or of the data, leaves those before it alone. Normalisation with statistics that do not fit
+    the items hides all that: both get those of these items.
 
     Parameters
     ----------
     probe
-        Items for the twin.
+        Items for both.
     path
         What happened in the model, up to the embedding.
     weights
         The matrices on that path.
     """
-    if any(weight.alike for weight in weights):
+    begin = path[0].before if path else None
+    if any(weight.alike for weight in weights) or (begin is not None and begin.relative_spread < ALIKE):
         return None
     alone = {str(layer.site): _spread(layer.after) for layer in untrained(probe).layers}
+    fitted = recalibrated(probe)
+    own = {str(layer.site): layer for layer in (path if fitted is probe else fitted.layers)}
     shares: list[tuple[Layer, float]] = []
-    for layer in {str(one.layer.site): one.layer for one in weights}.values():
-        usual = alone.get(str(layer.site), math.nan)
-        if usual > ALONE and layer.after.finite:
+    for site in dict.fromkeys(str(one.layer.site) for one in weights):
+        usual, layer = alone.get(site, math.nan), own.get(site)
+        if layer is not None and usual > ALONE and layer.after.finite:
             shares.append((layer, _spread(layer.after) / usual))
     if len(shares) < FEW or shares[-1][1] > LEARNT:
         return None

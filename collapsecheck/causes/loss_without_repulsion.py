@@ -13,7 +13,7 @@ from collapsecheck.scene import Scene
 # Layers over which a loss of spread is gradual.
 SEVERAL = 3
 # The median size of the weights of a net that trained at a usual rate; decayed and blown up ones have other causes.
-USUAL_SIZES = (0.2, 1.3)
+USUAL_SIZES = (0.2, 1.6)
 
 
 class LossWithoutRepulsion(Cause):

@@ -23,15 +23,28 @@ def untrained(probe: Probe, seed: int = 0) -> Probe:
             reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
             if callable(reset):
                 reset()
-    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._NormBase)]
-    twin = probe.on(module)
-    running = [part for part in norms if part.track_running_stats]
+    return _with_own_statistics(probe, module)
+
+
+def recalibrated(probe: Probe) -> Probe:
+    """The probe with running statistics of its own items; the very same where there are none."""
+    return _with_own_statistics(probe, copy.deepcopy(probe.module)) if _running(probe.module) else probe
+
+
+def _with_own_statistics(probe: Probe, module: nn.Module) -> Probe:
+    """The items of a probe through a module of ours, whose running statistics are replaced by those of the items."""
+    running = _running(module)
+    for part in running:
+        part.reset_running_stats()
+        part.momentum = None  # a plain average over all batches
+        part.train()
     if running:
-        for part in running:
-            part.momentum = None  # a plain average over all batches
-            part.train()
-        _ = twin.embeddings
-        for part in running:
-            part.eval()
-        twin = probe.on(module)  # what was computed on the way is not kept
-    return twin
+        _ = probe.on(module).embeddings
+    for part in running:
+        part.eval()
+    return probe.on(module)
+
+
+def _running(module: nn.Module) -> list[nn.modules.batchnorm._NormBase]:
+    norms = (part for part in module.modules() if isinstance(part, nn.modules.batchnorm._NormBase))
+    return [part for part in norms if part.track_running_stats]
