@@ -247,8 +247,10 @@ def _ranked(found: Sequence[tuple[Diagnosis, Suspicion]]) -> tuple[Diagnosis, ..
         return _ORDER.index(diagnosis.status), diagnosis.expected, treats, suspicion.depth, suspicion.size
 
     helped = {diagnosis.layer for diagnosis, _ in found if diagnosis.status is Status.CONFIRMED or diagnosis.change}
-    roots = [one for one in found if one[0].status is Status.LIKELY and helped & set(one[1].roots)]
-    # What an experiment changes at a layer is a consequence where a fact about that layer says why.
+    data = any(diagnosis.layer == "input" and diagnosis.status is Status.CONFIRMED for diagnosis, _ in found)
+    # What an experiment changes at a layer is a consequence where a fact about that layer says why; but data that are
+    # proven to be at fault are no consequence of any weights.
+    roots = [one for one in found if one[0].status is Status.LIKELY and helped & set(one[1].roots) and not data]
     ordered = [diagnosis for diagnosis, _ in sorted(found, key=lambda one: (one not in roots, *order(one)))]
     confirmed = [one for one in ordered if one.status is Status.CONFIRMED]
     return tuple(
