@@ -10,11 +10,13 @@ from itertools import islice
 from collapsecheck import causes
 from collapsecheck.causes import Cause, Diagnosis, Intervention, Status, Suspicion
 from collapsecheck.checks import Finding, Kind, Level, Outcome
+from collapsecheck.checks.repeatable_embeddings import RepeatableEmbeddings
 from collapsecheck.discovery import plugins
 from collapsecheck.errors import CollapsecheckError
 from collapsecheck.examination import examine
 from collapsecheck.observe import NotObservable, Observations
 from collapsecheck.observe.probe import Probe
+from collapsecheck.observe.repeatability import repeatability_of
 from collapsecheck.onset import Onset, settled
 from collapsecheck.scene import Scene
 from collapsecheck.user_code import in_one_line
@@ -32,6 +34,9 @@ PARTIAL = 0.4
 ENOUGH = 0.6
 # A sham does the same if it goes at least half as far: new weights anywhere raise the rank a little.
 AS_MUCH = 0.5
+
+# How far an item may move from run to run, over the typical distance between items.
+UNMOVED = RepeatableEmbeddings.thresholds["warning"]
 
 _TREATS = "this helps whatever the cause is"
 _SHOWN = ("unit_spread", "mean_cosine", "unit_effective_rank", "norm_median")
@@ -162,6 +167,8 @@ def _tested(cause: Cause, scene: Scene, suspicion: Suspicion, symptoms: Symptoms
         reason=reproduced or "no experiment without training can decide this",
         remedies=tuple(cause.remedies(scene, suspicion)),
     )
+    if not scene.kind and cause.unrepeatable:
+        return _repeated(cause, scene, suspicion, plain)
     if reproduced:
         return plain
     best = plain
@@ -180,6 +187,26 @@ def _tested(cause: Cause, scene: Scene, suspicion: Suspicion, symptoms: Symptoms
     if best is not plain and best.status is Status.REFUTED and suspicion.known:
         best = replace(best, status=Status.LIKELY)
     return best
+
+
+def _repeated(cause: Cause, scene: Scene, suspicion: Suspicion, plain: Diagnosis) -> Diagnosis:
+    """Ask again whether an item gets the same embedding each time, with the cause removed."""
+    found = repeatability_of(scene.confirm)
+    asked = "again" if found.again > UNMOVED else "elsewhere"  # what is random moves in any company
+    before: float = getattr(found, asked)
+    try:
+        for experiment in cause.intervene(scene, suspicion):
+            after: float = getattr(repeatability_of(experiment.probe), asked)
+            made = replace(
+                plain, change=experiment.change, before={"embedding_moves": before}, after={"embedding_moves": after}
+            )
+            if after <= UNMOVED < before:
+                reason = f"the same items get the same embeddings with this change ({experiment.uncontrolled})"
+                return replace(made, status=Status.CONFIRMED, reason=reason)
+            plain = replace(made, reason="with this change the embeddings still move")
+    except Exception as error:  # the changed model may not run, and may fail in any way
+        return replace(plain, reason=f"the experiment failed: {in_one_line(error)}")
+    return plain
 
 
 def _experimented(

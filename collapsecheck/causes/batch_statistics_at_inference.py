@@ -27,6 +27,7 @@ class BatchStatisticsAtInference(Cause):
 
     explains = frozenset({Kind.COMPLETE, Kind.CONE, Kind.CLUSTER, Kind.DIMENSIONAL, Kind.NORM})
     symptomless = True
+    unrepeatable = True
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Look for layers without statistics of their own, and whether items depend on their batch."""

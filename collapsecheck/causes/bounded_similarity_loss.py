@@ -28,7 +28,7 @@ class BoundedSimilarityLoss(Cause):
             return
         yield Suspicion(
             layer="",
-            depth=1e5,
+            depth=-0.7,  # the objective comes before how it was followed
             evidence=f"the loss is named {recipe.loss}: a squashed similarity cannot reach what it asks of pairs",
             known=True,
         )

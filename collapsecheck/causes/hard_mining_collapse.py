@@ -48,7 +48,7 @@ class HardMiningCollapse(Cause):
         everywhere = frozenset(layer.site.layer for layer in scene.path)
         yield Suspicion(
             layer="",
-            depth=1e5,
+            depth=-0.7,  # the objective comes before how it was followed
             evidence=f"items are {distance:.1e} apart, so that every triplet costs just the margin; {told}",
             known=True,
             roots=everywhere if at is not None else learnt.reached if learnt is not None else frozenset(),

@@ -35,7 +35,7 @@ class InvertedPairLabels(Cause):
             return
         yield Suspicion(
             layer="",
-            depth=1e5,
+            depth=-0.7,  # the objective comes before how it was followed
             evidence=(
                 f"the loss is named {recipe.loss}, which pushes different items apart, but {learnt.layers} layers have "
                 f"learnt to draw them together: {learnt.share:.0%} of the spread of an untrained twin is left"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
+from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from collapsecheck.causes import Cause, Remedy, Suspicion
+from collapsecheck.causes import Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks.repeatable_embeddings import RepeatableEmbeddings
 from collapsecheck.scene import Scene
 
@@ -15,11 +17,13 @@ class RandomInference(Cause):
     """Something in the model is random in eval mode: the same item gets another embedding each time.
 
     Mostly dropout that is left on (`F.dropout(x)` without `training=self.training`), or augmentation or sampling within
-    the forward pass. Experiments on such a model differ from run to run by chance. The same batch is run twice.
+    the forward pass. Experiments on such a model differ from run to run by chance. The same batch is run twice; the
+    experiment starts torch's random numbers at the same place before each run.
     """
 
     explains = frozenset()
     symptomless = True
+    unrepeatable = True
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Compare two runs of the same batch."""
@@ -43,6 +47,16 @@ class RandomInference(Cause):
             numbers={"again": repeats.again},
         )
 
+    def intervene(self, scene: Scene, suspicion: Suspicion) -> Iterator[Intervention]:
+        """Draw the same numbers in each run."""
+        module = scene.confirm.copy()
+        module.register_forward_pre_hook(_begin_again)
+        yield Intervention(
+            probe=scene.confirm.on(module),
+            change="torch's random numbers started anew before each run of a batch",
+            uncontrolled="nothing but the numbers that are drawn is another",
+        )
+
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
         """Switch it off for inference."""
         return (
@@ -56,3 +70,7 @@ class RandomInference(Cause):
                 effect="no training needed",
             ),
         )
+
+
+def _begin_again(module: nn.Module, inputs: object) -> None:  # noqa: ARG001 - as a hook is called
+    torch.manual_seed(0)

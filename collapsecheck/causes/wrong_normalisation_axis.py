@@ -28,6 +28,7 @@ class WrongNormalisationAxis(Cause):
 
     explains = frozenset({Kind.NORM, Kind.CONE, Kind.COMPLETE, Kind.CLUSTER, Kind.DIMENSIONAL})
     symptomless = True
+    unrepeatable = True
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Measure columns and rows of each batch."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
-from collapsecheck.models.freshness import looks_untrained
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +27,14 @@ def weight_facts(module: nn.Module) -> WeightFacts:
     Buffers may hold infinities by design, as masks of attention do. The sum of finite float32 numbers in float64 is
     finite, so that it tells.
     """
+    import torch  # checks read these facts without it
+
+    from collapsecheck.models.freshness import looks_untrained
+
     broken = [
         name
         for name, one in module.named_parameters()
-        if one.is_floating_point() and not nn.parameter.is_lazy(one)
+        if one.is_floating_point() and not torch.nn.parameter.is_lazy(one)
         if not bool(torch.isfinite(one.detach().sum(dtype=torch.float64)))
     ]
     return WeightFacts(non_finite=tuple(broken), untrained=None if broken else looks_untrained(module))

@@ -133,6 +133,7 @@ def _place(report: Report, layer: str) -> str:
 
 NAMES = {
     "unit_spread": "spread of directions",
+    "embedding_moves": "an item moves by",
     "mean_cosine": "mean cosine",
     "unit_effective_rank": "effective rank",
     "norm_median": "median length",
