@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -86,7 +87,7 @@ def diagnose(
     advance : called with the id of each cause before it is tried.
     """
     if verdict.kind is None and verdict.status is not Health.DEGRADED:
-        return ()
+        return tuple(_notes(scene, select, ignore))
     level = Level.ERROR if verdict.status is Health.COLLAPSED else Level.WARNING
     checks = _failing(scene.findings, level)
     symptoms = Symptoms(checks=checks, level=level, health=verdict.status, thresholds=thresholds or {})
@@ -118,6 +119,25 @@ def diagnose(
         spent = "" if scene.probe.passes < MOST_PASSES else f"{MOST_PASSES:.0f} passes over the probe are spent"
         found.append((_tested(cause, scene, suspicion, symptoms, reproduced or spent), suspicion))
     return _ranked(found)
+
+
+def _notes(scene: Scene, select: Collection[str], ignore: Collection[str]) -> Iterator[Diagnosis]:
+    """What is worth knowing where nothing is wrong; no experiment is made."""
+    for cause_id, kind in all_causes().items():
+        if not kind.noted or (select and cause_id not in select) or cause_id in ignore:
+            continue
+        cause = kind()
+        with suppress(NotObservable):
+            for suspicion in islice(cause.suspect(scene), 1):
+                yield Diagnosis(
+                    cause=cause.id,
+                    status=Status.LIKELY,
+                    layer=suspicion.layer,
+                    evidence=suspicion.evidence,
+                    reason="no check fails because of it",
+                    expected=True,
+                    remedies=tuple(cause.remedies(scene, suspicion)),
+                )
 
 
 def _unasked(cause: Cause, error: Exception) -> tuple[Diagnosis, Suspicion]:
@@ -234,7 +254,8 @@ def _experimented(
     if restored and experiment.lesser is not None and symptoms.gone(experiment.lesser.seen):
         return replace(made, status=Status.LIKELY, reason=f"it helps, but less is enough: {experiment.lesser_change}")
     if restored and experiment.treats:
-        return replace(made, status=Status.LIKELY, reason=_TREATS)
+        harmless = symptoms.health is Health.DEGRADED  # what tells items apart is all there
+        return replace(made, status=Status.LIKELY, reason=_TREATS, expected=made.expected or harmless)
     if restored and experiment.control is None and not experiment.uncontrolled:
         return replace(made, status=Status.LIKELY, reason="there is nothing to compare with")
     if restored:

@@ -83,6 +83,7 @@ class Cause(ABC):
     explains: ClassVar[frozenset[Kind]]  # kinds of collapse it can bring about
     expected: ClassVar[bool] = False  # harmless, to be reported as a note
     symptomless: ClassVar[bool] = False  # a fault by itself, told even where no kind of collapse shows
+    noted: ClassVar[bool] = False  # worth a note, as expected, where all checks passed; its suspicion is cheap then
     unrepeatable: ClassVar[bool] = False  # shows in that an item's embedding is not always the same: asked again then
 
     @property

@@ -30,7 +30,8 @@ class LossWithoutRepulsion(Cause):
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """See whether several layers have learnt to bring items together, or whether the loss is gradual at least."""
         learnt = scene.learnt_collapse
-        if learnt is not None and USUAL_SIZES[0] < learnt.median_size < USUAL_SIZES[1]:
+        told = learnt is not None and (learnt.sure or scene.kind is Kind.COMPLETE)
+        if learnt is not None and told and USUAL_SIZES[0] < learnt.median_size < USUAL_SIZES[1]:
             yield Suspicion(
                 layer="",
                 depth=1e6,

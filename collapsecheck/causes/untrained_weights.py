@@ -20,10 +20,13 @@ class UntrainedWeights(Cause):
     """
 
     explains = frozenset(set(Kind) - {Kind.NON_FINITE})
-    symptomless = True
+    noted = True
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Ask whether (nearly) all weights look fresh."""
+        facts = scene.seen.weights
+        if facts is not None and not facts.untrained:
+            return  # asked before, at the cost of one tensor
         freshness = scene.freshness
         if not scene.untrained or not freshness.drawn:
             return

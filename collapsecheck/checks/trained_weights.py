@@ -18,11 +18,11 @@ class TrainedWeights(Check):
     Measures: whether (nearly) all weights are distributed as the initialisers of their layers draw them: bounds,
     mean, mean square, distribution and largest singular value, each with its own null distribution.
     Healthy: no. Trained for as little as a few hundred steps, most tensors fail these tests by far.
-    Fails (warning): at least 95 % of the tested numbers look drawn, so that similarities are those of a random
-    projection; one untrained model in a thousand is missed. Tensors of fewer than 1024 numbers, and layers whose
-    initialiser is not known, are left out.
+    Fails (note): at least 95 % of the tested numbers look drawn, so that similarities are those of a random
+    projection, which may keep items apart all the same; one untrained model in a thousand is missed. Tensors of
+    fewer than 1024 numbers, and layers whose initialiser is not known, are left out.
     Usual reasons: another instance was trained than the one that was saved, loading failed silently, a parameter
-    that no optimiser holds. A model may be meant to be untrained; then ignore this check.
+    that no optimiser holds; or it is meant to be untrained.
     """
 
     HEALTHY = testing.trained
@@ -36,6 +36,6 @@ class TrainedWeights(Check):
             yield self.skipped("weights are missing in the checkpoint")
         elif seen.weights.untrained:
             message = "the weights are as their layers draw them at the start: nobody has trained this model"
-            yield self.failed(Level.WARNING, message, value=1.0, threshold=0.95)
+            yield self.failed(Level.NOTE, message, value=1.0, threshold=0.95)
         else:
             yield self.passed("the weights are not those of a fresh model", value=0.0, threshold=0.95)

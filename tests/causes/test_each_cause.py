@@ -163,3 +163,19 @@ def test_every_remedy_is_told_and_every_snippet_runs_where_it_is_meant_to() -> N
                 }  # fmt: skip
                 exec(remedy.snippet, names)
                 assert max(map(len, remedy.snippet.splitlines() or [""])) <= 76
+
+
+@pytest.mark.parametrize("factor", [200.0, 1000.0])
+def test_one_large_unit_is_a_rogue_dimension_and_no_low_rank(net: nn.Sequential, factor: float) -> None:
+    net.get_submodule(weighted(net)[-1]).weight.data[7] *= factor
+    _, verdict, diagnoses = scanned(net)
+    assert verdict.kind == "dimensional"
+    assert named(diagnoses) == "rogue-dimension"
+    assert "low-rank-layer" not in {one.cause for one in diagnoses}
+
+
+def test_units_that_are_alike_everywhere_come_before_the_low_rank_behind_them(net: nn.Sequential) -> None:
+    for layer in weighted(net):
+        net.get_submodule(layer).weight.data.fill_(0.02)
+    _, _, diagnoses = scanned(net)
+    assert diagnoses[0].cause == "constant-initialisation"
