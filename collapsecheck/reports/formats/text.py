@@ -85,6 +85,7 @@ SURE = {
     Sure.LIKELY: ("Why, most likely", "bold yellow"),
     Sure.UNTESTED: ("Perhaps, not tested", "bold"),
 }
+EXPECTED = "Worth knowing, no fault by itself", "bold"
 SHOWN_REMEDIES = 2
 
 
@@ -98,7 +99,7 @@ def why(report: Report) -> Iterator[RenderableType]:
             yield ""
         return
     first, *others = told
-    word, style = SURE[first.status]
+    word, style = EXPECTED if first.expected else SURE[first.status]
     yield Text.assemble((f"{word}: ", style), (first.cause, "bold"), _place(report, first.layer))
     meaning = dict(documentation("collapsecheck.causes")).get(first.cause, "").partition("\n")[0]
     if meaning:
