@@ -155,7 +155,7 @@ def onset_of(scene: Scene, diagnoses: Sequence[Diagnosis]) -> Onset | None:
     if top is None or not proven or (top.expected and top.layer != "input"):
         return scene.onset
     if scene.kind is None:  # the embeddings show nothing, but data that are at fault are where it begins
-        return settled(None, "input", scene.path, Kind.COMPLETE) if top.layer == "input" else None
+        return settled(None, "input", scene.path, Kind.COMPLETE) if top.layer == "input" and not top.expected else None
     return settled(scene.onset, top.layer, scene.path, scene.kind)
 
 
