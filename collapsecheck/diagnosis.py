@@ -155,7 +155,8 @@ def onset_of(scene: Scene, diagnoses: Sequence[Diagnosis]) -> Onset | None:
     if top is None or not proven or (top.expected and top.layer != "input"):
         return scene.onset
     if scene.kind is None:  # the embeddings show nothing, but data that are at fault are where it begins
-        return settled(None, "input", scene.path, Kind.COMPLETE) if top.layer == "input" and not top.expected else None
+        at_fault = top.layer == "input" and not top.expected
+        return settled(None, "input", scene.path, Kind.COMPLETE) if at_fault else None
     return settled(scene.onset, top.layer, scene.path, scene.kind)
 
 

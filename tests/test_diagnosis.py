@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from collapsecheck.causes import Status
 from collapsecheck.causes.dead_relu import DeadReLU
-from collapsecheck.diagnosis import MOST_PASSES
+from collapsecheck.diagnosis import MOST_PASSES, onset_of
 
-from .causes.conftest import convolutional, perceptron, scanned, trained
+from .causes.conftest import convolutional, digits, perceptron, scanned, trained
 
 
 def ruined() -> nn.Sequential:
@@ -90,3 +90,15 @@ def test_nothing_is_run_again_when_all_is_well() -> None:
     scene, verdict, diagnoses = scanned(trained(perceptron))
     assert verdict.kind is None and not diagnoses
     assert scene.probe.passes <= 2  # the observations and the depth profile of this test
+
+
+def test_data_at_fault_are_where_it_begins_and_a_note_is_nowhere() -> None:
+    net = trained(perceptron)
+    images = digits()[0]
+    scene, verdict, diagnoses = scanned(net, images[:3].repeat(100, 1, 1, 1))
+    assert (verdict.kind, diagnoses[0].cause) == (None, "repeated-inputs")
+    onset = onset_of(scene, diagnoses)
+    assert onset is not None and onset.layer == "input"
+    scene, verdict, diagnoses = scanned(net, images[:40])
+    assert (verdict.status, [one.cause for one in diagnoses if one.expected]) == ("healthy", ["too-few-samples"])
+    assert onset_of(scene, diagnoses) is None

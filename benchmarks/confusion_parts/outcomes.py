@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from collapsecheck.causes import Status
+from collapsecheck.causes import Cause, Status
+from collapsecheck.diagnosis import all_causes
 from collapsecheck.reports import Report
 
 ACCUSING = (Status.CONFIRMED, Status.LIKELY)
@@ -103,7 +104,10 @@ def table(outcomes: Sequence[Outcome]) -> str:
     causes = sorted({one.cause for one in outcomes} - {""})
     lines += [_row(cause, [one for one in outcomes if one.cause == cause]) for cause in causes]
     if broken:
-        lines.append(_row("**all**", [one for one in outcomes if one.group != "sound"]))
+        planted = [one for one in outcomes if one.group != "sound"]
+        lines.append(_row("**all**", planted))
+        decided = [one for one in planted if can_be_tested(one.cause)]
+        lines.append(_row("**those that an experiment can decide**", decided))
     sound = [one for one in outcomes if one.group == "sound"]
     if sound:
         lines += ["", f"Sound models: {len(sound)}; falsely accused: {sum(one.wrong for one in sound)}."]
@@ -111,6 +115,11 @@ def table(outcomes: Sequence[Outcome]) -> str:
     lines += ["", "What went wrong:" if wrong else "Nothing went wrong.", ""]
     lines += [f"- {described(one)}" for one in wrong]
     return "\n".join(lines) + "\n"
+
+
+def can_be_tested(cause: str) -> bool:
+    """Whether a cause makes experiments; what lies in the training, or is a fact of the file, has none."""
+    return all_causes()[cause].intervene is not Cause.intervene
 
 
 def described(one: Outcome) -> str:
