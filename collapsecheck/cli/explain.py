@@ -18,7 +18,7 @@ def explain(
     """What a check measures, or what a cause means and how it is confirmed; without ID, a list of both."""
     checks = dict(documentation("collapsecheck.checks"))
     causes = dict(documentation("collapsecheck.causes"))
-    known = checks | causes
+    known = {**checks, **causes}
     if name is None:
         width = max(map(len, known))
         for heading, group in (("checks", checks), ("causes", causes)):
@@ -29,5 +29,6 @@ def explain(
         return 0
     if name not in known:
         raise UsageError(f"unknown check or cause {name!r}{did_you_mean(name, sorted(known))}")
-    typer.echo(f"{name}\n{'-' * len(name)}\n{known[name]}")
+    texts = [group[name] for group in (checks, causes) if name in group]  # some are both
+    typer.echo(f"{name}\n{'-' * len(name)}\n" + "\n\n".join(texts))
     return 0

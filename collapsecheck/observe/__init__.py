@@ -219,10 +219,11 @@ class Observations:
                     null=nulls.effective_rank(self.rows, self.dimension, centred=False),
                 ),
             }
-            if found["top_dimension_share"].value > HALF:
-                found["rank_beside_top_dimension"] = Measurement(
-                    value=self.sample.rank_without(int(deviations.argmax())), null=self.sample.rank_without(None)
-                )
+            dominated = found["top_dimension_share"].value > HALF  # else it takes too long for what it tells
+            found["rank_beside_top_dimension"] = Measurement(
+                value=self.sample.rank_without(int(deviations.argmax())) if dominated else np.nan,
+                null=self.sample.rank_without(None) if dominated else None,
+            )
         if self.unit.n > 1:
             shares = cosine.cosine_share_by_dimension(self.unit)
             mean = abs(float(shares.sum()))

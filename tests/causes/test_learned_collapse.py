@@ -64,7 +64,7 @@ def learnt(module: nn.Module, pictures: Tensor) -> LearntCollapse | None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("build", [architectures.plain, architectures.perceptron, architectures.residual])
+@pytest.mark.parametrize("build", [architectures.plain, architectures.perceptron])
 def test_attraction_alone_is_seen_against_an_untrained_twin(build: Callable[[], nn.Module], seed: int) -> None:
     pictures, classes = data()
     _, verdict, diagnoses = scanned(taught(build, attraction, 2e-3, seed), pictures, classes)

@@ -23,6 +23,7 @@ BY_DIMENSION = {
     "dead_dimensions",
     "dimension_std_median",
     "top_dimension_share",
+    "rank_beside_top_dimension",
     "top_dimension_cosine_share",
 }
 WITH_SCALE = {"norm_median", "dimension_std_median"}

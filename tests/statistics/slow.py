@@ -6,6 +6,7 @@ centred rows (never of a product), which is exact to 1e-15 of the largest one.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from itertools import permutations
@@ -250,6 +251,14 @@ def neighbour_accuracy(neighbours: NDArray[np.intp], labels: NDArray[np.intp]) -
     return float(np.mean(right))
 
 
+def rank_beside_top_dimension(rows: Any) -> float:
+    """Effective rank of the directions without the dimension of the largest variance, if that has more than half."""
+    shares = variances(rows) / variances(rows).sum()
+    if not shares.max() > 0.5:
+        return math.nan
+    return effective_rank(unit(np.delete(long(rows), int(shares.argmax()), axis=1)))
+
+
 # What `Observations.measurements` streams, by name.
 MEASURED: dict[str, Callable[[Any], float]] = {
     "mean_cosine": mean_cosine,
@@ -275,6 +284,7 @@ MEASURED: dict[str, Callable[[Any], float]] = {
     "norm_cv": lambda rows: float(np.sqrt((long(rows) ** 2).sum(1)).std() / np.sqrt((long(rows) ** 2).sum(1)).mean()),
     "dimension_std_median": lambda rows: float(np.median(np.sqrt(variances(rows)))),
     "top_dimension_share": lambda rows: float(variances(rows).max() / variances(rows).sum()),
+    "rank_beside_top_dimension": rank_beside_top_dimension,
     "top_dimension_cosine_share": lambda rows: float(
         np.abs(cosine_share_by_dimension(rows)).max() / abs(cosine_share_by_dimension(rows).sum())
     ),
