@@ -1,0 +1,1 @@
+"""Networks, data and faults of `unseen.py`, which no rule was set on."""
