@@ -219,7 +219,8 @@ class Observations:
                     null=nulls.effective_rank(self.rows, self.dimension, centred=False),
                 ),
             }
-            dominated = found["top_dimension_share"].value > HALF  # else it takes too long for what it tells
+            # Where none dominates it would take too long for what it tells.
+            dominated = self.dimension > 1 and found["top_dimension_share"].value > HALF
             found["rank_beside_top_dimension"] = Measurement(
                 value=self.sample.rank_without(int(deviations.argmax())) if dominated else np.nan,
                 null=self.sample.rank_without(None) if dominated else None,

@@ -254,7 +254,7 @@ def neighbour_accuracy(neighbours: NDArray[np.intp], labels: NDArray[np.intp]) -
 def rank_beside_top_dimension(rows: Any) -> float:
     """Effective rank of the directions without the dimension of the largest variance, if that has more than half."""
     shares = variances(rows) / variances(rows).sum()
-    if not shares.max() > 0.5:
+    if len(shares) < 2 or not shares.max() > 0.5:
         return math.nan
     return effective_rank(unit(np.delete(long(rows), int(shares.argmax()), axis=1)))
 
