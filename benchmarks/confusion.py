@@ -132,10 +132,16 @@ def write(found: list[Outcome], folder: Path) -> None:
     made_on = environment()
     folder.mkdir(parents=True, exist_ok=True)
     content = {"environment": made_on, "outcomes": [asdict(one) for one in found]}
-    (folder / "confusion.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / "confusion.json").write_text(rows_in_lines(content), encoding="utf-8")
     head = "# Confusion matrix\n\nMade by `python benchmarks/confusion.py` on "
     shown = ", ".join(f"{name} {value}" for name, value in made_on.items())
     (folder / "confusion.md").write_text(f"{head}{shown}.\n\n{table(found)}", encoding="utf-8")
+
+
+def rows_in_lines(content: dict[str, Any]) -> str:
+    """JSON with an outcome in each line, so that a difference shows which ones changed."""
+    rows = ",\n".join(json.dumps(row) for row in content["outcomes"])
+    return f'{{"environment": {json.dumps(content["environment"])},\n"outcomes": [\n{rows}\n]}}\n'
 
 
 def environment() -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -39,7 +38,6 @@ AS_MUCH = 0.5
 # How far an item may move from run to run, over the typical distance between items.
 UNMOVED = RepeatableEmbeddings.thresholds["warning"]
 
-_TREATS = "this helps whatever the cause is"
 _SHOWN = ("unit_spread", "mean_cosine", "unit_effective_rank", "norm_median")
 _ORDER = (Status.CONFIRMED, Status.LIKELY, Status.UNTESTED, Status.REFUTED)
 
@@ -127,7 +125,7 @@ def _notes(scene: Scene, select: Collection[str], ignore: Collection[str]) -> It
         if not kind.noted or (select and cause_id not in select) or cause_id in ignore:
             continue
         cause = kind()
-        with suppress(NotObservable):
+        try:
             for suspicion in islice(cause.suspect(scene), 1):
                 yield Diagnosis(
                     cause=cause.id,
@@ -138,6 +136,10 @@ def _notes(scene: Scene, select: Collection[str], ignore: Collection[str]) -> It
                     expected=True,
                     remedies=tuple(cause.remedies(scene, suspicion)),
                 )
+        except NotObservable:
+            continue
+        except Exception as error:  # a question that cannot be asked of this model is no reason to fail a sound one
+            yield replace(_unasked(cause, error)[0], expected=True)
 
 
 def _unasked(cause: Cause, error: Exception) -> tuple[Diagnosis, Suspicion]:
@@ -212,10 +214,10 @@ def _tested(cause: Cause, scene: Scene, suspicion: Suspicion, symptoms: Symptoms
 
 def _repeated(cause: Cause, scene: Scene, suspicion: Suspicion, plain: Diagnosis) -> Diagnosis:
     """Ask again whether an item gets the same embedding each time, with the cause removed."""
-    found = repeatability_of(scene.confirm)
-    asked = "again" if found.again > UNMOVED else "elsewhere"  # what is random moves in any company
-    before: float = getattr(found, asked)
     try:
+        found = repeatability_of(scene.confirm)
+        asked = "again" if found.again > UNMOVED else "elsewhere"  # what is random moves in any company
+        before: float = getattr(found, asked)
         for experiment in cause.intervene(scene, suspicion):
             after: float = getattr(repeatability_of(experiment.probe), asked)
             made = replace(
@@ -256,7 +258,8 @@ def _experimented(
         return replace(made, status=Status.LIKELY, reason=f"it helps, but less is enough: {experiment.lesser_change}")
     if restored and experiment.treats:
         harmless = symptoms.health is Health.DEGRADED  # what tells items apart is all there
-        return replace(made, status=Status.LIKELY, reason=_TREATS, expected=made.expected or harmless)
+        reason = "this helps whatever the cause is"
+        return replace(made, status=Status.LIKELY, reason=reason, treats=True, expected=made.expected or harmless)
     if restored and experiment.control is None and not experiment.uncontrolled:
         return replace(made, status=Status.LIKELY, reason="there is nothing to compare with")
     if restored:
@@ -292,8 +295,8 @@ def _ranked(found: Sequence[tuple[Diagnosis, Suspicion]]) -> tuple[Diagnosis, ..
 
     def order(one: tuple[Diagnosis, Suspicion]) -> tuple[int, bool, bool, float, float]:
         diagnosis, suspicion = one
-        treats = diagnosis.reason == _TREATS  # what helps against anything explains nothing
-        return _ORDER.index(diagnosis.status), diagnosis.expected, treats, suspicion.depth, suspicion.size
+        rank = _ORDER.index(diagnosis.status)
+        return rank, diagnosis.expected, diagnosis.treats, suspicion.depth, suspicion.size
 
     helped = {diagnosis.layer for diagnosis, _ in found if diagnosis.status is Status.CONFIRMED or diagnosis.change}
     data = any(diagnosis.layer == "input" and diagnosis.status is Status.CONFIRMED for diagnosis, _ in found)

@@ -45,6 +45,11 @@ class LearntCollapse:
     reached: frozenset[str]
     sure: bool
 
+    @property
+    def roots(self) -> frozenset[str]:
+        """The layers at which whatever else is found is a consequence; none unless it is sure."""
+        return self.reached if self.sure else frozenset()
+
 
 def learnt_collapse(probe: Probe, path: Sequence[Layer], weights: Sequence[Weight]) -> LearntCollapse | None:
     """Compare a model with an untrained twin; None where several layers have not learnt to make items alike.

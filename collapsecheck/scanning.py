@@ -156,6 +156,7 @@ def scan(
         trust_checkpoint=trust_checkpoint,
     )
     readout = choose_readout(loaded, layer, pool)
+    facts = weight_facts(loaded.module)  # on the CPU: not every device has float64
     loaded.module.to(device)
     preprocessing = choose_preprocessing(
         items,
@@ -195,7 +196,7 @@ def scan(
         items=batches.seen,
         unreadable=tuple(batches.unreadable),
         repeatability=repeatability_of(taker.probe()),
-        weights=weight_facts(loaded.module),
+        weights=facts,
     )
     report = report_on(
         seen,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import copy
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from collapsecheck import diagnosis
 from collapsecheck.causes import Status
 from collapsecheck.causes.dead_relu import DeadReLU
+from collapsecheck.causes.too_few_samples import TooFewSamples
 from collapsecheck.diagnosis import MOST_PASSES, onset_of
+from collapsecheck.observe.repeatability import Repeatability
+from collapsecheck.verdict import Status as Health
 
 from .causes.conftest import convolutional, digits, perceptron, scanned, trained
 
@@ -102,3 +107,27 @@ def test_data_at_fault_are_where_it_begins_and_a_note_is_nowhere() -> None:
     scene, verdict, diagnoses = scanned(net, images[:40])
     assert (verdict.status, [one.cause for one in diagnoses if one.expected]) == ("healthy", ["too-few-samples"])
     assert onset_of(scene, diagnoses) is None
+
+
+def test_a_note_that_cannot_be_made_costs_a_sound_model_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: TooFewSamples, scene: object) -> None:
+        raise ValueError("an unusual shape")
+
+    monkeypatch.setattr(TooFewSamples, "suspect", fails)
+    _, verdict, diagnoses = scanned(trained(perceptron))
+    assert verdict.status == "healthy"
+    assert [(one.cause, one.status, one.expected) for one in diagnoses] == [("too-few-samples", Status.UNTESTED, True)]
+
+
+def test_a_model_that_fails_when_it_is_run_again_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(probe: object) -> None:
+        raise RuntimeError("gone")
+
+    scene, verdict, _ = scanned(trained(perceptron))
+    moving = Repeatability(again=0.5, elsewhere=0.5)
+    scene.seen.repeatability = moving
+    monkeypatch.setattr(diagnosis, "repeatability_of", fails)
+    told = diagnosis.diagnose(scene, replace(verdict, status=Health.DEGRADED))
+    found = next(one for one in told if one.cause == "random-inference")
+    assert found.status is Status.LIKELY
+    assert "gone" in found.reason

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collapsecheck.scene import Scene
 
 
+#: The `depth` of suspicions about the objective: behind the data, before how the training followed it and all layers.
+OBJECTIVE = -0.7
+
+
 class Status(StrEnum):
     """How sure a diagnosis is."""
 
@@ -122,4 +126,5 @@ class Diagnosis:
     reason: str = ""
     also_sufficient: bool = False
     expected: bool = False
+    treats: bool = False  # what was changed helps whatever the cause is, so that it explains nothing
     remedies: tuple[Remedy, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from collapsecheck.causes import Cause, Remedy, Suspicion
+from collapsecheck.causes import OBJECTIVE, Cause, Remedy, Suspicion
 from collapsecheck.checks import Kind
 from collapsecheck.scene import Scene
 
@@ -28,7 +28,7 @@ class BoundedSimilarityLoss(Cause):
             return
         yield Suspicion(
             layer="",
-            depth=-0.7,  # the objective comes before how it was followed
+            depth=OBJECTIVE,
             evidence=f"the loss is named {recipe.loss}: a squashed similarity cannot reach what it asks of pairs",
             known=True,
         )

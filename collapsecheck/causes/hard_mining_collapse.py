@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from collapsecheck.causes import Cause, Remedy, Suspicion
+from collapsecheck.causes import OBJECTIVE, Cause, Remedy, Suspicion
 from collapsecheck.checks import Kind
 from collapsecheck.scene import Scene
 
@@ -45,13 +45,15 @@ class HardMiningCollapse(Cause):
         told = f"the loss is named {recipe.loss}" if named else "the checkpoint has a margin"
         told += f", and its last value {recipe.last_loss:g} is that of one point for all" if at is not None else ""
         learnt = scene.learnt_collapse
-        everywhere = frozenset(layer.site.layer for layer in scene.path)
+        roots = learnt.roots if learnt is not None else frozenset()
+        if at is not None:  # the loss itself says that all are in one point
+            roots = frozenset(layer.site.layer for layer in scene.path)
         yield Suspicion(
             layer="",
-            depth=-0.7,  # the objective comes before how it was followed
+            depth=OBJECTIVE,
             evidence=f"items are {distance:.1e} apart, so that every triplet costs just the margin; {told}",
             known=True,
-            roots=everywhere if at is not None else learnt.reached if learnt is not None else frozenset(),
+            roots=roots,
         )
 
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from collapsecheck.causes import Cause, Remedy, Suspicion
+from collapsecheck.causes import OBJECTIVE, Cause, Remedy, Suspicion
 from collapsecheck.checks import Kind
 from collapsecheck.scene import Scene
 
@@ -35,13 +35,13 @@ class InvertedPairLabels(Cause):
             return
         yield Suspicion(
             layer="",
-            depth=-0.7,  # the objective comes before how it was followed
+            depth=OBJECTIVE,
             evidence=(
                 f"the loss is named {recipe.loss}, which pushes different items apart, but {learnt.layers} layers have "
                 f"learnt to draw them together: {learnt.share:.0%} of the spread of an untrained twin is left"
             ),
             known=True,
-            roots=learnt.reached,
+            roots=learnt.roots,
         )
 
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:

@@ -57,7 +57,8 @@ class LearningRateTooHigh(Cause):
             return
         grown = float(np.median(sizes))
         least = GROWN_AS_TOLD if risky else GROWN
-        learnt = scene.learnt_collapse is not None and grown >= GROWN_AND_LEARNT
+        together = scene.learnt_collapse
+        learnt = together is not None and together.sure and grown >= GROWN_AND_LEARNT
         if (grown < least or not _biases_grown(scene)) and not learnt:
             return
         fresh = scene.freshness.share

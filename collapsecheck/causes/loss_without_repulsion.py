@@ -40,7 +40,7 @@ class LossWithoutRepulsion(Cause):
                     f"of an untrained twin is left behind {learnt.last}; the weights have a usual size"
                 ),
                 known=True,
-                roots=learnt.reached if learnt.sure else frozenset(),
+                roots=learnt.roots,
             )
             return
         onset = scene.onset

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from collapsecheck.causes import Cause, Remedy, Suspicion
-from collapsecheck.checks import Kind, Outcome
+from collapsecheck.checks import Kind
 from collapsecheck.scene import Scene
 
 
@@ -21,16 +21,15 @@ class TooFewSamples(Cause):
     noted = True
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
-        """Ask the check of the same name."""
-        found = next((one for one in scene.findings if one.check == "too-few-samples"), None)
-        if found is None or found.outcome is not Outcome.FAILED:
+        """Ask whether the items, rather than the dimension, limit the rank."""
+        if not 0 < scene.seen.rows <= scene.seen.dimension:
             return
         yield Suspicion(
             layer="input",
             depth=-1.0,
             evidence=(
                 f"{scene.seen.rows} embeddings of {scene.seen.dimension} dimensions: their rank is at most "
-                f"{max(scene.seen.rows - 1, 0)}, whatever the model does"
+                f"{scene.seen.rows - 1}, whatever the model does"
             ),
             known=True,
             numbers={"rows": scene.seen.rows},

@@ -9,12 +9,14 @@ from typing import Any
 from collapsecheck.checkpoints.optimisers import Optimiser
 from collapsecheck.checkpoints.plain_values import number
 from collapsecheck.checkpoints.training_state import TrainingState
+from collapsecheck.errors import printable
 
 _RATE = ("lr", "learning_rate", "base_lr", "max_lr")
 _DECAY = ("weight_decay", "wd", "l2", "weight_decay_rate")
 _MARGIN = ("margin", "triplet_margin")
 _LOSS = ("loss", "loss_name", "loss_type", "loss_fn", "criterion", "objective")
 _DEEPEST = 4
+_LONGEST = 60  # characters of a name that are shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,7 @@ class Recipe:
     """How a model was trained, as far as its file or its user tells; None is what nobody tells.
 
     `rate` and `weight_decay` are the largest of any group of parameters, `kind` the optimiser as `kind_of` names it.
-    `loss` is a name as it was written, `last_loss` the value of it that was saved last.
+    `loss` is a name, fit to be shown, `last_loss` the value of it that was saved last.
     """
 
     kind: str | None = None
@@ -45,7 +47,8 @@ class Recipe:
 
     def stated(self, *, loss: str | None = None, margin: float | None = None) -> Recipe:
         """The same, with what the user says in place of what the file tells."""
-        return replace(self, loss=loss or self.loss, margin=self.margin if margin is None else margin)
+        loss = printable(loss, _LONGEST) if loss else self.loss
+        return replace(self, loss=loss, margin=self.margin if margin is None else margin)
 
 
 def recipe_of(training: TrainingState) -> Recipe:
@@ -57,7 +60,7 @@ def recipe_of(training: TrainingState) -> Recipe:
         rate=_largest(optimiser, "lr", "initial_lr") or _first_number(settings, _RATE),
         weight_decay=_largest(optimiser, "weight_decay") or _first_number(settings, _DECAY),
         steps=optimiser.steps[1] if optimiser is not None and optimiser.steps else training.step,
-        loss=next((value for name in _LOSS if isinstance(value := settings.get(name), str)), None),
+        loss=next((printable(value, _LONGEST) for name in _LOSS if isinstance(value := settings.get(name), str)), None),
         margin=_first_number(settings, _MARGIN),
         last_loss=float(training.last_loss) if training.last_loss is not None else None,
     )

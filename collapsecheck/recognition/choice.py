@@ -19,7 +19,7 @@ _NEAR = 0.5  # score from which a relative is worth a word
 
 
 _OPTIONS = {"torchvision": "--arch ", "timm": "--arch timm:"}
-#: Whose models are known, in the order in which they are asked: no weights fit models of both and are sound in each.
+#: Whose models are known, in the order in which they are asked: where both have a model, it is torchvision's.
 LIBRARIES = tuple(_OPTIONS)
 
 

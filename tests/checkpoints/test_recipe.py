@@ -57,3 +57,12 @@ def test_what_the_user_says_goes_before() -> None:
     told = Recipe(loss="contrastive", margin=1.0, rate=0.1)
     assert told.stated() == told
     assert told.stated(loss="triplet", margin=0.0) == Recipe(loss="triplet", margin=0.0, rate=0.1)
+
+
+def test_the_name_of_a_loss_is_fit_to_be_shown(tmp_path: Any) -> None:
+    found = recipe(tmp_path, {"w": torch.ones(2), "hparams": {"loss": "triplet\x1b[31m\n" + "x" * 10_000}})
+    assert found.loss is not None
+    assert found.loss.isprintable()
+    assert len(found.loss) <= 70
+    assert found.speaks_of("triplet")
+    assert len(Recipe().stated(loss="y" * 1000).loss or "") <= 70
