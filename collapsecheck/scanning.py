@@ -77,6 +77,8 @@ def scan(
     labels: Path | None = None,
     loss: str | None = None,
     margin: float | None = None,
+    temperature: float | None = None,
+    last_loss: float | None = None,
     settings: Settings | None = None,
     progress: Progress = lambda stage, total, done: None,
 ) -> Report:
@@ -109,9 +111,11 @@ def scan(
         Preprocessing, as the options of the command line; `transform` is `FILE_OR_MODULE:CALLABLE`.
     labels
         File of labels, instead of those that the data bring along.
-    loss, margin
-        Name of the loss that the model was trained with, such as `triplet`, and its margin; by default what the
-        checkpoint tells.
+    loss, margin, temperature
+        The loss that the model was trained with: a name such as `triplet`, or `FILE_OR_MODULE:CALLABLE`, and its
+        settings; by default what the checkpoint tells.
+    last_loss
+        Its last value in the training; by default what the checkpoint tells.
     settings
         Gate, thresholds, device and the like; by default `Settings()`, which reads no file.
     progress
@@ -132,7 +136,9 @@ def scan(
     from collapsecheck.datasets.user_dataset import open_user_dataset
     from collapsecheck.errors import UsageError
     from collapsecheck.models import choose_readout, expected_input, load_callable, load_model
+    from collapsecheck.objectives import recorded, stated
     from collapsecheck.observe import Observations
+    from collapsecheck.observe.backward import gradients_of
     from collapsecheck.observe.forward import Forward, choose_device, extract
     from collapsecheck.observe.probe import PROBE_ITEMS, ProbeTaker
     from collapsecheck.observe.repeatability import repeatability_of
@@ -146,6 +152,8 @@ def scan(
         items = open_items(data, labels, opening)
     else:
         raise UsageError("nothing to scan the model on: give `data` or `dataset`")
+    labelled = items.labels is not None
+    objective = stated(loss, margin=margin, temperature=temperature, labelled=labelled) if loss else None
     progress("loading the model", None, 0)
     loaded = load_model(
         model,
@@ -155,6 +163,10 @@ def scan(
         allow_partial=allow_partial,
         trust_checkpoint=trust_checkpoint,
     )
+    recipe = recipe_of(read_training_state(loaded.checkpoint.content)).stated(
+        loss=objective.id if objective is not None else None, margin=margin, last_loss=last_loss
+    )
+    objective = objective or recorded(recipe.loss, margin=recipe.margin, temperature=temperature, labelled=labelled)
     readout = choose_readout(loaded, layer, pool)
     facts = weight_facts(loaded.module)  # on the CPU: not every device has float64
     loaded.module.to(device)
@@ -187,6 +199,7 @@ def scan(
         seed=settings.seed,
         advance=lambda rows: progress("embedding", len(batches), rows),
     )
+    probe = taker.probe()
     seen = Observations(
         embeddings=embeddings,
         inputs=inputs,
@@ -195,15 +208,16 @@ def scan(
         mismatched_keys=loaded.mismatched_keys,
         items=batches.seen,
         unreadable=tuple(batches.unreadable),
-        repeatability=repeatability_of(taker.probe()),
+        repeatability=repeatability_of(probe),
         weights=facts,
+        gradients_from=lambda: gradients_of(probe, objective),
     )
     report = report_on(
         seen,
         settings,
         taker,
         progress,
-        recipe=recipe_of(read_training_state(loaded.checkpoint.content)).stated(loss=loss, margin=margin),
+        recipe=recipe,
         model=ModelFacts(
             path=str(model),
             sha256=loaded.checkpoint.sha256,

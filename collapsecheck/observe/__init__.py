@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collapsecheck.observe.cloud import Cloud, streaming_measurements
+from collapsecheck.observe.gradients import Gradients
 from collapsecheck.observe.inputs import InputSummary
 from collapsecheck.observe.repeatability import Repeatability
 from collapsecheck.observe.sample import PairSample
@@ -49,6 +50,7 @@ class Observations:
     unreadable : name and reason of each item that could not be read.
     weights : what the weights themselves tell; None where no model was loaded.
     repeatability : whether an item gets the same embedding each time; None where no model was run.
+    gradients_from : makes the gradients when they are first asked for; None where no model was run.
     jackknifed : whether the metrics get intervals from a jackknife, which is most of the cost of reading them.
     """
 
@@ -62,6 +64,7 @@ class Observations:
     jackknifed: bool = True
     repeatability: Repeatability | None = None
     weights: WeightFacts | None = None
+    gradients_from: Callable[[], Gradients] | None = None
 
     def __post_init__(self) -> None:
         self.embeddings.flush()
@@ -85,6 +88,13 @@ class Observations:
     def unit(self) -> Moments:
         """Sums over the unit rows."""
         return self.embeddings.unit.on_host().total
+
+    @cached_property
+    def gradients(self) -> Gradients:
+        """One backward pass over a few items; raises NotObservable with the reason where none can be made."""
+        if self.gradients_from is None:
+            raise NotObservable("no model was run")
+        return self.gradients_from()
 
     @property
     def rounding_floor(self) -> float:
