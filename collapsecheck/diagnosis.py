@@ -188,6 +188,7 @@ def _tested(cause: Cause, scene: Scene, suspicion: Suspicion, symptoms: Symptoms
         evidence=suspicion.evidence,
         expected=cause.expected,
         reason=reproduced or "no experiment without training can decide this",
+        together=suspicion.together,
         remedies=tuple(cause.remedies(scene, suspicion)),
     )
     if not scene.kind and cause.unrepeatable:

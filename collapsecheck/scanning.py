@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collapsecheck.causes import Diagnosis
     from collapsecheck.checkpoints.recipe import Recipe
     from collapsecheck.checks import Finding
+    from collapsecheck.objectives import Objective
     from collapsecheck.observe import Observations
     from collapsecheck.observe.probe import ProbeTaker
 
@@ -218,6 +219,7 @@ def scan(
         taker,
         progress,
         recipe=recipe,
+        objective=objective,
         model=ModelFacts(
             path=str(model),
             sha256=loaded.checkpoint.sha256,
@@ -296,6 +298,7 @@ def report_on(
     data: DataFacts,
     run: dict[str, Any],
     recipe: Recipe | None = None,
+    objective: Objective | None = None,
 ) -> Report:
     """Examine, judge, locate, diagnose and decide; everything after the observations, for any source of them."""
     thresholds = {**settings.thresholds}
@@ -307,7 +310,7 @@ def report_on(
     if taker is not None:
         depth = _depth(
             seen=seen, findings=findings, verdict=verdict, settings=settings, thresholds=thresholds, taker=taker,
-            progress=progress, recipe=recipe,
+            progress=progress, recipe=recipe, objective=objective,
         )  # fmt: skip
     spectrum = seen.spectrum
     counts, edges = np.zeros(0, np.intp), np.array([-1.0, 1.0])
@@ -346,6 +349,7 @@ def _depth(
     taker: ProbeTaker,
     progress: Progress,
     recipe: Recipe | None,
+    objective: Objective | None,
 ) -> dict[str, Any]:
     """Where it begins, and why: what the report says of it."""
     from collapsecheck.checkpoints.recipe import Recipe
@@ -359,6 +363,8 @@ def _depth(
         probe=taker.probe(),
         layers=taker.layers(),
         recipe=recipe or Recipe(),
+        objective=objective,
+        trial=settings.trial,
     )
     diagnoses: tuple[Diagnosis, ...] = ()
     if settings.diagnose:

@@ -34,6 +34,7 @@ class Settings:
     device : "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : of the model's pass.
     diagnose : whether causes are looked for when something is wrong.
+    trial : seconds that may be spent on training fresh copies, to prove causes that only training can; 0 for none.
     """
 
     fail_on: str = "collapsed"
@@ -49,6 +50,7 @@ class Settings:
     device: str = "auto"
     precision: str = "fp32"
     diagnose: bool = True
+    trial: float = 0.0
 
     def __post_init__(self) -> None:
         _one_of("fail-on", self.fail_on, FAIL_ON)
@@ -61,6 +63,8 @@ class Settings:
                 raise UsageError(f"{name.replace('_', '-')} must be at least 1, not {value}")
         if self.workers is not None and self.workers < 0:
             raise UsageError(f"workers must be 0 or more, not {self.workers}")
+        if not 0 <= self.trial < math.inf:
+            raise UsageError(f"trial must be a number of seconds, 0 or more, not {self.trial}")
         if self.seed < 0:
             raise UsageError(f"seed must be 0 or more, not {self.seed}")
         for check, limits in self.thresholds.items():

@@ -60,6 +60,7 @@ class Suspicion:
     size: float = 1.0  # how much the experiment changes: the smallest sufficient change is the better explanation
     numbers: Mapping[str, Any] = field(default_factory=dict)
     roots: frozenset[str] = frozenset()  # layers at which whatever else is found follows from this
+    together: tuple[str, ...] = ()  # causes without which this one would have done no harm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,4 +128,5 @@ class Diagnosis:
     also_sufficient: bool = False
     expected: bool = False
     treats: bool = False  # what was changed helps whatever the cause is, so that it explains nothing
+    together: tuple[str, ...] = ()  # other causes that it took as well
     remedies: tuple[Remedy, ...] = ()

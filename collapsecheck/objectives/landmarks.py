@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,10 @@ from torch.nn import functional
 
 from collapsecheck.objectives import NotComputable, Objective
 
-# Steps of the search for the least value; a loss below `BOTTOMLESS` has none.
-STEPS, BOTTOMLESS = 60, -1e6
+# Values that a search for the least may cost; a loss below `BOTTOMLESS` has no least one.
+SEARCHED, BOTTOMLESS = 40, -1e6
+# Items that landmarks are of, where these hold what the loss compares: a search with more takes seconds.
+ITEMS = 32
 # Length of ideal rows over the margin: distances are a matter of scale, and the ideal may have any.
 ROOM = 10.0
 
@@ -21,15 +24,25 @@ ROOM = 10.0
 class Landmarks:
     """Values of a loss on n items of these classes; NaN where it has none.
 
-    `one_point`: all embeddings equal. `apart`: each class (or each item, for losses without labels) in a direction of
-    its own, views equal. `chance`: independent random rows. `floor`: the least that was found, by descent from `apart`
-    and from the embeddings themselves, rows being free to go anywhere; −∞ where there is no least.
+    `one_point`: all embeddings equal, wherever that is cheapest. `apart`: each class (each item, for losses without
+    labels) in a direction of its own, views equal. `chance`: independent random rows. `floor`: the least that was
+    found, by descent from `apart` and from the embeddings themselves, rows being free to go anywhere; −∞ where there is
+    no least. `alike` and `different`: the least for a batch of two items of one class, and of two; NaN for losses
+    without labels.
     """
 
     one_point: float
     apart: float
     chance: float
     floor: float
+    alike: float = math.nan
+    different: float = math.nan
+
+    @property
+    def bounded(self) -> bool:
+        """Whether not even two items alone can cost nothing: at best a tenth of what chance costs, alike or not."""
+        least = 0.1 * abs(self.chance)
+        return self.alike > least and self.different > least
 
     @property
     def attracted(self) -> bool:
@@ -49,20 +62,19 @@ def landmarks(objective: Objective, rows: Tensor, labels: Tensor | None, views: 
 
     Parameters
     ----------
-    rows : the embeddings [n, d] as they are, in float64: their number, dimension and length are kept.
+    rows : the embeddings [n, d] as they are, in float64: their dimension and length are kept, and the first few.
     labels : classes [n].
     views : embeddings of second views [n, d], where the loss compares such.
     """
+    rows, labels, views = _few(objective, rows, labels, views)
     n, d = rows.shape
     size = float(rows.square().sum(1).mean().sqrt()) or 1.0
     room = max(size, ROOM * (objective.margin or 0.0))
     generator = torch.Generator().manual_seed(0)
-    groups = (
-        torch.arange(n)
-        if labels is None or not objective.needs_labels
-        else torch.unique(labels, return_inverse=True)[1]
-    )
-    groups = groups.cpu()
+    if labels is None or not objective.needs_labels:
+        groups = torch.arange(n)
+    else:
+        groups = torch.unique(labels, return_inverse=True)[1].cpu()
     directions = torch.randn(max(int(groups.max()) + 1, d), d, generator=generator, dtype=torch.float64)
     count = int(groups.max()) + 1
     if count <= d:
@@ -82,25 +94,58 @@ def landmarks(objective: Objective, rows: Tensor, labels: Tensor | None, views: 
             return math.nan
 
     apart = at(ideal)
-    one_point = at(point)
-    descended = [_least(objective, start, labels, views is not None) for start in (ideal, rows)]
-    found = [apart, one_point, *descended]
+    paired = views is not None
+
+    def in_one(place: Tensor, labels: Tensor | None, second: Tensor | None) -> Tensor:
+        return objective(place.expand(n, d), labels, None if second is None else second.expand(n, d))
+
+    together = (at(point), _least(in_one, point[:1], labels, paired))
+    one_point = min((value for value in together if not math.isnan(value)), default=math.nan)
+    found = [apart, one_point, *(_least(objective, start, labels, paired) for start in (ideal, rows))]
     known = [value for value in found if not math.isnan(value)]
     return Landmarks(
         one_point=one_point,
         apart=apart,
         chance=at(chance, other),
         floor=min(known) if known else math.nan,
+        alike=_pair(objective, chance, (0, 0)),
+        different=_pair(objective, chance, (0, 1)),
     )
 
 
-def _least(objective: Objective, start: Tensor, labels: Tensor | None, paired: bool) -> float:
+def _few(
+    objective: Objective, rows: Tensor, labels: Tensor | None, views: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The first items, as few as the loss can do with."""
+    for count in (ITEMS, len(rows)):
+        few = rows[:count], None if labels is None else labels[:count], None if views is None else views[:count]
+        try:
+            objective(*few)
+        except NotComputable:
+            continue
+        return few
+    return rows, labels, views
+
+
+def _pair(objective: Objective, rows: Tensor, classes: tuple[int, int]) -> float:
+    """The least that two items alone can cost."""
+    if not objective.needs_labels:
+        return math.nan
+    pair = torch.stack([rows[0], rows[1] if classes[0] != classes[1] else rows[0] + 0.1 * rows[1]])
+
+    def loss(given: Tensor, labels: Tensor | None, views: Tensor | None) -> Tensor:
+        return objective.loss(given, labels, views)  # past the rule that a batch has two of each
+
+    return _least(loss, pair, torch.tensor(classes), paired=False)
+
+
+def _least(objective: Callable[..., Tensor], start: Tensor, labels: Tensor | None, paired: bool) -> float:
     """The least value that descent finds, with second views equal to the first."""
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(start.shape, generator=generator, dtype=torch.float64)
     size = start.square().mean().sqrt()
     rows = (start.detach() + 1e-3 * size * noise).requires_grad_()
-    descent = torch.optim.LBFGS([rows], max_iter=STEPS, line_search_fn="strong_wolfe")
+    descent = torch.optim.LBFGS([rows], max_iter=SEARCHED, max_eval=SEARCHED, line_search_fn="strong_wolfe")
     least = math.inf
 
     def value() -> Tensor:

@@ -73,7 +73,7 @@ def objective_facts(probe: Probe, objective: Objective) -> ObjectiveFacts:
         batches = _batches(probe, objective)
         rows, views, labels = batches[0]
         try:
-            here = float(objective(rows, labels, views).detach())
+            here = float(objective(rows.clone().requires_grad_(), labels, views).detach())
         except NotComputable as reason:
             raise NotObservable(str(reason)) from reason
         aligned = [value for one in batches if not math.isnan(value := _alignment(objective, *one))]

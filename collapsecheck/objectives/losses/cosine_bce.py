@@ -29,5 +29,5 @@ class CosineBce(Objective):
         cosine = (unit[first] * unit[second]).sum(1)
         alike = (labels[first] == labels[second]).to(cosine)
         each = functional.binary_cross_entropy_with_logits(cosine, alike, reduction="none")
-        value: Tensor = ((each * alike).sum() / alike.sum() + (each * (1 - alike)).sum() / (1 - alike).sum()) / 2
-        return value
+        kinds = [each[chosen].mean() for chosen in (alike == 1, alike == 0) if bool(chosen.any())]
+        return torch.stack(kinds).mean()
