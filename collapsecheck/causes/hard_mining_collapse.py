@@ -22,6 +22,7 @@ SOFT = math.log(2)
 NEAR, SMALL = 0.02, 0.1
 # Rates from which the hardest triplets are known to end in one point while all triplets do not: of Adam, of plain SGD.
 LARGE, LARGE_SGD = 3e-3, 0.05
+TRIED = 1e-2  # where nobody tells the rate
 _NAMES = ("triplet", "batchhard", "hardmin", "hardest", "hardneg", "semihard")
 
 
@@ -76,10 +77,13 @@ class HardMiningCollapse(Cause):
         if scene.rehearsal is None:
             return
         margin = scene.recipe.margin
+        rate = scene.recipe.rate or (LARGE_SGD if scene.rehearsal.kind and not scene.rehearsal.adaptive else TRIED)
+        every = scene.rehearsal.trained(objective=Triplet(margin=margin), rate=rate)
+        hardest = scene.rehearsal.trained(objective=BatchHardTriplet(margin=margin), rate=rate)
         yield Intervention(
-            probe=scene.rehearsal.trained(objective=Triplet(margin=margin)).on_items(scene.confirm),
-            change=f"trained anew from fresh weights for {STEPS} steps at the same rate, with all triplets",
-            control=scene.rehearsal.trained(objective=BatchHardTriplet(margin=margin)).on_items(scene.confirm),
+            probe=every.on_items(scene.confirm),
+            change=f"trained anew from fresh weights for {STEPS} steps at a rate of {rate:g}, with all triplets",
+            control=hardest.on_items(scene.confirm),
             sham="training just as long with only the hardest",
         )
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from collapsecheck.errors import CollapsecheckError
 from collapsecheck.objectives import NotComputable, Objective
 from collapsecheck.objectives.landmarks import Landmarks, landmarks
+from collapsecheck.objectives.scaled_cosine_bce import ScaledCosineBce
 from collapsecheck.observe import NotObservable
 from collapsecheck.observe.backward import eager, forked, run
 from collapsecheck.observe.probe import Probe
@@ -40,6 +41,8 @@ class ObjectiveFacts:
     change : relative change of the spread by one step that changes the weights by 0.1 %.
     force : how much the loss asks of an item, its gradient times the length of the embeddings, over the same at
         independent random embeddings; 0 where it cannot leave a point.
+    held_by_place, held_by_bound : for a bounded loss, what the two reasons for a small force multiply to: how much less
+        a loss without bound asks here than of random embeddings, and how much less than that the bounded one asks.
     violated : share of the triplets, or of the different pairs, that violate the margin; NaN without a margin.
     items, classes : in the batch of the landmarks; classes None without labels.
     reasons : by name of a part, why it is missing.
@@ -54,6 +57,8 @@ class ObjectiveFacts:
     through: float
     change: float
     force: float
+    held_by_place: float
+    held_by_bound: float
     violated: float
     items: int
     classes: int | None
@@ -88,6 +93,9 @@ def objective_facts(probe: Probe, objective: Objective) -> ObjectiveFacts:
             reasons["through"] = str(reason)
         force = _force(objective, rows, labels, views)
         chance = _force(objective, _random(rows, 0), labels, None if views is None else _random(rows, 1))
+        free, free_chance = math.nan, math.nan
+        if marks.bounded:
+            free, free_chance = (_force(ScaledCosineBce(), one, labels, None) for one in (rows, _random(rows, 0)))
     return ObjectiveFacts(
         objective=objective.shown,
         here=here,
@@ -98,6 +106,8 @@ def objective_facts(probe: Probe, objective: Objective) -> ObjectiveFacts:
         through=through,
         change=change,
         force=force / chance if chance > 0 else math.nan,
+        held_by_place=free / free_chance if free_chance > 0 else math.nan,
+        held_by_bound=force / free if free > 0 else math.nan,
         violated=violated(objective, rows, labels),
         items=len(rows),
         classes=None if labels is None else len(torch.unique(labels)),

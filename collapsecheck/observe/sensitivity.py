@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from collapsecheck.datasets.inputs import Inputs, part
+from collapsecheck.observe import NotObservable
 from collapsecheck.observe.gradients import FEW, LayerGradient
 from collapsecheck.observe.probe import Probe
 from collapsecheck.user_code import in_one_line
@@ -36,6 +37,8 @@ def sensitivity(probe: Probe, inputs: Inputs, reasons: dict[str, str]) -> tuple[
         try:
             found: Any = torch.func.jvp(read, (x,), (towards,))
             rows, moved = found
+            if not bool(moved.abs().sum() > 0):  # cut off, as by detach(): that is no answer of the embedding
+                raise NotObservable("it is zero everywhere")
         except Exception as error:  # not every operation has a forward derivative
             reasons["jvp"] = f"by central differences, since there is no forward derivative: {in_one_line(error)}"
             try:

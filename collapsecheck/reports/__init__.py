@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collapsecheck.checks import Finding
     from collapsecheck.gate import Gate
     from collapsecheck.onset import Onset
+    from collapsecheck.outlook import Outlook
     from collapsecheck.statistics.measurement import Measurement
     from collapsecheck.verdict import Verdict
 
