@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collapsecheck.causes import Diagnosis
+    from collapsecheck.checkpoints.optimiser_facts import OptimiserFacts
     from collapsecheck.checkpoints.recipe import Recipe
     from collapsecheck.checks import Finding
     from collapsecheck.observe import Observations
@@ -132,6 +133,7 @@ def scan(
     from collapsecheck.datasets.user_dataset import open_user_dataset
     from collapsecheck.errors import UsageError
     from collapsecheck.models import choose_readout, expected_input, load_callable, load_model
+    from collapsecheck.models.optimiser import optimiser_of
     from collapsecheck.observe import Observations
     from collapsecheck.observe.forward import Forward, choose_device, extract
     from collapsecheck.observe.probe import PROBE_ITEMS, ProbeTaker
@@ -204,6 +206,7 @@ def scan(
         taker,
         progress,
         recipe=recipe_of(read_training_state(loaded.checkpoint.content)).stated(loss=loss, margin=margin),
+        read_optimiser=cache(lambda: optimiser_of(loaded)),
         model=ModelFacts(
             path=str(model),
             sha256=loaded.checkpoint.sha256,
@@ -282,6 +285,7 @@ def report_on(
     data: DataFacts,
     run: dict[str, Any],
     recipe: Recipe | None = None,
+    read_optimiser: Callable[[], OptimiserFacts | None] = lambda: None,
 ) -> Report:
     """Examine, judge, locate, diagnose and decide; everything after the observations, for any source of them."""
     thresholds = {**settings.thresholds}
@@ -293,7 +297,7 @@ def report_on(
     if taker is not None:
         depth = _depth(
             seen=seen, findings=findings, verdict=verdict, settings=settings, thresholds=thresholds, taker=taker,
-            progress=progress, recipe=recipe,
+            progress=progress, recipe=recipe, read_optimiser=read_optimiser,
         )  # fmt: skip
     spectrum = seen.spectrum
     counts, edges = np.zeros(0, np.intp), np.array([-1.0, 1.0])
@@ -332,6 +336,7 @@ def _depth(
     taker: ProbeTaker,
     progress: Progress,
     recipe: Recipe | None,
+    read_optimiser: Callable[[], OptimiserFacts | None],
 ) -> dict[str, Any]:
     """Where it begins, and why: what the report says of it."""
     from collapsecheck.checkpoints.recipe import Recipe
@@ -345,6 +350,7 @@ def _depth(
         probe=taker.probe(),
         layers=taker.layers(),
         recipe=recipe or Recipe(),
+        read_optimiser=read_optimiser,
     )
     diagnoses: tuple[Diagnosis, ...] = ()
     if settings.diagnose:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
 from torch import nn
 
+from collapsecheck.checkpoints.optimiser_facts import OptimiserFacts
 from collapsecheck.checkpoints.recipe import Recipe
 from collapsecheck.checks import Finding, Kind
 from collapsecheck.learnt import LearntCollapse, learnt_collapse
@@ -34,6 +35,7 @@ class Scene:
     probe : a sample of the items with the model; `find` and `confirm` are its halves.
     layers : what happened in depth on the probe.
     recipe : how the model was trained, as far as the checkpoint or the user tells.
+    read_optimiser : reads what the optimiser in the checkpoint tells, see `optimiser`.
     """
 
     seen: Observations
@@ -42,6 +44,7 @@ class Scene:
     probe: Probe
     layers: Sequence[Layer]
     recipe: Recipe = field(default_factory=Recipe)
+    read_optimiser: Callable[[], OptimiserFacts | None] = lambda: None
 
     def __post_init__(self) -> None:
         self.find, self.confirm = self.probe.halves()
@@ -73,6 +76,11 @@ class Scene:
         if self.kind not in (Kind.COMPLETE, Kind.CONE) or self.untrained:
             return None
         return learnt_collapse(self.find, self.path, self.weights)
+
+    @cached_property
+    def optimiser(self) -> OptimiserFacts | None:
+        """What the optimiser in the checkpoint tells; reads all moments, twice as much as the weights. None without."""
+        return self.read_optimiser()
 
     @property
     def module(self) -> nn.Module:
