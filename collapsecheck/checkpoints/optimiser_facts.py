@@ -34,8 +34,9 @@ SIZED_FOR_SGD = 0.02
 # have stopped: with β₁ = .9, 130 steps without any. What only rounding moves (a bias in front of BatchNorm, that of an
 # attention's keys) has a mean of usual size over its own size, however small both are.
 STOPPED = 1e-6
-# Share of decay in the last step from which nothing else is left in it.
-DECAY_ALONE = 0.95
+# Share of decay in the last step from which nothing else is left in it. (The running mean lags behind weights that
+# shrink fast, which looks like a gradient.)
+DECAY_ALONE = 0.9
 _ADAPTIVE_NOT = ("SGD", "LARS", "ASGD", "LBFGS", "Adadelta", "Adafactor", "Prodigy", "Muon", "Adagrad")
 _RATES = ("lr", "initial_lr", "max_lr")
 _MOST_COUNTERS = 20_000
