@@ -24,7 +24,7 @@ from collapsecheck.checkpoints.optimisers import (
     shape_of,
 )
 from collapsecheck.checkpoints.plain_values import number
-from collapsecheck.checkpoints.steps import Step, read_steps
+from collapsecheck.checkpoints.steps import Step, peak_rate, read_steps
 from collapsecheck.checkpoints.stored import StoredTensor
 from collapsecheck.errors import NotLoadableError
 
@@ -38,7 +38,6 @@ STOPPED = 1e-6
 # shrink fast, which looks like a gradient.)
 DECAY_ALONE = 0.9
 _ADAPTIVE_NOT = ("SGD", "LARS", "ASGD", "LBFGS", "Adadelta", "Adafactor", "Prodigy", "Muon", "Adagrad")
-_RATES = ("lr", "initial_lr", "max_lr")
 _MOST_COUNTERS = 20_000
 
 
@@ -75,7 +74,9 @@ class OptimiserFacts:
     the running mean of gradients over their size: .05 to 1 while the model learns or has learnt, and less by a factor
     of β₁ for each step since no gradient comes any more, in the whole model. `decay_share` is the median share of
     weight decay in the next step of the matrices, in [0, 1] (below 0.5 is usual), `half_life` the median of steps in
-    which decay alone would halve them; None without decay, or where it is not known how it acts.
+    which decay alone would halve them; `decay_left` is what it alone could have left of them, had the rate been at
+    its largest all along, in [0, 1]; 1 says that it did nothing. All are None where it is not known how decay acts, the
+    last for L2 in Adam too, whose steps do not depend on how strong it is.
     """
 
     kind: str | None = None
@@ -95,9 +96,11 @@ class OptimiserFacts:
     silence: float | None = None
     decay_share: float | None = None
     half_life: float | None = None
+    decay_left: float | None = None
 
     def renamed(self, names: Mapping[str, str]) -> OptimiserFacts:
         """The same by other names of the parameters, as those of a module that the weights were loaded into."""
+
         def other(given: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(names.get(name, name) for name in given)
 
@@ -183,6 +186,7 @@ def _facts(optimisers: Sequence[StoredOptimiser], parameters: Mapping[str, Any])
         silence=_median(one.silence for one in steps if one.matrix),
         decay_share=_median(one.decay_share for one in steps if one.matrix and one.half_life is not None),
         half_life=_median(one.half_life for one in steps if one.matrix),
+        decay_left=_median(one.decay_left for one in steps if one.matrix),
     )
 
 
@@ -303,8 +307,8 @@ def _sgd_sized(one: _Held) -> Iterator[float]:
 
 
 def _peak(one: _Held) -> float | None:
-    found = [number(group.get(name)) for group in one.stored.groups for name in _RATES]
-    return max((float(rate) for rate in found if rate is not None), default=None)
+    found = [rate for group in one.stored.groups if (rate := peak_rate(group)) is not None]
+    return max(found, default=None)
 
 
 def _updates(found: Sequence[_Held], steps: Sequence[Step]) -> Updates | None:

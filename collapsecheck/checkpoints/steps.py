@@ -31,8 +31,9 @@ class Step:
     for each step since they stopped. `zero` says that all moments are exactly zero. `step` is the root mean square of
     the next step, weight decay included, over that of the weights, and `per_rate` the same for a rate of 1; about 1e-3
     is usual while a model learns. `decay_share` is the share of weight decay in it, in [0, 1], and `half_life` the
-    steps in which decay alone would halve the weights. `matrix` tells what has two axes or more from biases and scales,
-    which begin at zero or one.
+    steps in which decay alone would halve the weights; `decay_left` is what it alone could have left of them, had the
+    rate been at its largest in all steps, None for L2 in Adam. `matrix` tells what has two axes or more from biases
+    and scales, which begin at zero or one.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Step:
     per_rate: float | None
     decay_share: float | None
     half_life: float | None
+    decay_left: float | None
 
 
 def read_steps(
@@ -75,6 +77,7 @@ class _Rule:
 
     family: str  # "adam", "sgd" or "" for others, whose steps are not known
     rate: float | None
+    peak: float | None
     decay: float
     decoupled: bool | None
     first: float  # decay of the running mean: β₁, or SGD's momentum
@@ -97,6 +100,7 @@ class _Rule:
         known = said if isinstance(said, bool) else (True if kind == "AdamW" else None)
         return cls(
             family=family,
+            peak=peak_rate(group),
             rate=float(rate) if rate is not None and rate >= 0 else None,
             decay=max(float(number(group.get("weight_decay")) or 0.0), 0.0),
             decoupled=False if family == "sgd" or (kind == "Adam" and known is None) else known,
@@ -105,6 +109,11 @@ class _Rule:
             eps=float(eps or 0.0),
             damped=1.0 - (_share(group.get("dampening")) or 0.0),
         )
+
+    @property
+    def pull(self) -> float:
+        """Share of a weight that decay takes in a step at a rate of 1; for L2, once the running mean has risen."""
+        return self.decay * (self.damped / (1 - self.first) if self.family == "sgd" else 1.0)
 
 
 class _Sums:
@@ -172,6 +181,7 @@ def _step(name: str, entry: Mapping[Any, Any], weight: Any, rule: _Rule) -> Step
         per_rate=per_rate,
         decay_share=share,
         half_life=halved,
+        decay_left=_left(rule, number(entry.get("step"))),
     )
 
 
@@ -185,7 +195,7 @@ def _next(sums: _Sums, rule: _Rule) -> tuple[float | None, float | None]:
         square = sums.moved + rule.decay * (2 * sums.along + rule.decay * sums.weight)
         gradient, decay = math.sqrt(sums.moved), rule.decay * math.sqrt(sums.weight)
     else:  # what the moments hold is the gradient with the decay
-        factor = rule.decay * (rule.damped / (1 - rule.first) if rule.family == "sgd" else 1.0)
+        factor = rule.pull
         square = sums.moved
         alone = sums.mean - factor * (2 * sums.cross - factor * sums.weight)
         gradient, decay = math.sqrt(max(alone, 0.0)), factor * math.sqrt(sums.weight)
@@ -198,8 +208,21 @@ def _half_life(rule: _Rule, weight: float | None) -> float | None:
         return None
     if rule.family == "adam" and not rule.decoupled:  # alone, each step is as large as the rate, whatever the decay
         return weight / (2 * rule.rate) if weight is not None else None
-    per_step = rule.rate * rule.decay * (rule.damped / (1 - rule.first) if rule.family == "sgd" else 1.0)
+    per_step = rule.rate * rule.pull
     return math.log(2) / per_step if per_step and rule.family else None
+
+
+def _left(rule: _Rule, steps: float | None) -> float | None:
+    coupled = rule.family == "adam" and not rule.decoupled
+    if not rule.family or rule.peak is None or steps is None or (rule.decay and (coupled or rule.decoupled is None)):
+        return None
+    return math.exp(-min(max(steps, 0) * rule.peak * rule.pull, 700.0))
+
+
+def peak_rate(group: Mapping[Any, Any]) -> float | None:
+    """Return the largest rate that a group tells of; at the end of a schedule the last one is nearly zero."""
+    found = [rate for name in ("lr", "initial_lr", "max_lr") if (rate := number(group.get(name))) is not None]
+    return max((float(rate) for rate in found if rate >= 0), default=None)
 
 
 def _share(value: Any) -> float | None:

@@ -51,7 +51,9 @@ def test_what_was_planted_is_never_contradicted(shapes: list[Shape], data: st.Da
 @given(st.lists(few, min_size=3, max_size=8))
 def test_a_head_behind_the_model_is_extra(shapes: list[Shape]) -> None:
     found = align([*shapes, (10, 64), (10,)], shapes)
-    assert found == Alignment(places={place: place for place in range(len(shapes))}, missing=(), missing_count=0, extra=2)
+    assert found == Alignment(
+        places={place: place for place in range(len(shapes))}, missing=(), missing_count=0, extra=2
+    )
 
 
 def test_a_frozen_beginning_and_a_head_that_was_not_saved() -> None:

@@ -374,7 +374,13 @@ def damaged(change: Callable[[dict[str, Any]], object], tmp_path: Path) -> Optim
         (lambda s: s["state"][0].update(step=torch.tensor(-3.0)), "-3 steps"),
         (lambda s: s["param_groups"][0]["params"].append(0), "twice"),
         (lambda s: s["state"][4].update(exp_avg=torch.ones(16, 65), exp_avg_sq=torch.ones(16, 65)), "does not fit"),
-        (lambda s: s["param_groups"][0].update(params=[0, 1]) or s["state"][1].update(exp_avg=None, exp_avg_sq=torch.ones(9, 9)), "does not fit"),
+        (
+            lambda s: (
+                s["param_groups"][0].update(params=[0, 1])
+                or s["state"][1].update(exp_avg=None, exp_avg_sq=torch.ones(9, 9))
+            ),
+            "does not fit",
+        ),
         (lambda s: s["param_groups"][0].update(params=[]), "does not fit"),
     ],
 )
