@@ -5,9 +5,9 @@
 Small encoders of many kinds are trained on digits as a sound script would, and with the rate times 30, 100 or 300;
 each is saved with its optimiser and scanned from disk. A training counts as sound if the scan calls it healthy and a
 linear read-out of the embeddings tells digits apart, and as spoilt if a rate that is too high has made it neither;
-what is in between is left out. Prints a line for each, quantiles of the
-median update, the largest at the peak of the schedule, the smallest silence, the largest share of decay, and how often
-`learning-rate-too-high` and `excessive-weight-decay` accuse.
+what is in between is left out. Prints a line for each, quantiles of the median update, the largest at the peak of the
+schedule, the smallest silence, the largest share of decay, and how often `learning-rate-too-high` comes first and any
+cause accuses.
 """
 
 from __future__ import annotations

@@ -138,13 +138,19 @@ def _with_head(entries: Sequence[Shape | None], shapes: Sequence[Shape]) -> Alig
 
 
 def _by_shape(entries: Sequence[Shape | None], shapes: Sequence[Shape]) -> Alignment | None:
-    """Groups in an order of their own, such as one per layer from the last to the first: by what is unique."""
+    """Groups in an order of their own, such as one per layer from the last to the first: by what is unique.
+
+    The order is no evidence then, so that some may be left out, or others be there besides, but not both.
+    """
     held, there = Counter(entries), Counter(shapes)
-    if None in held or any(count > there[shape] for shape, count in held.items() if shape is not None):
+    missing_count = sum(max(count - held[shape], 0) for shape, count in there.items())
+    extra = len(entries) - len(shapes) + missing_count
+    if None in held or (extra and missing_count) or extra > min(_LARGEST_HEAD, (len(entries) - 1) // 2):
         return None
-    place_of = {shape: place for place, shape in enumerate(shapes) if there[shape] == 1}
+    place_of = {shape: place for place, shape in enumerate(shapes) if there[shape] == held[shape] == 1}
     return Alignment(
         places={index: place_of[entry] for index, entry in enumerate(entries) if entry in place_of},
         missing=tuple(place for place, shape in enumerate(shapes) if not held[shape]),
-        missing_count=len(shapes) - len(entries),
+        missing_count=missing_count,
+        extra=extra,
     )
