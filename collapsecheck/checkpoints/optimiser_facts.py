@@ -6,6 +6,7 @@ It is evidence, not proof: a file may hold whatever its writer put there, and a 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -282,15 +283,16 @@ def _shown(parameters: Mapping[str, Any], found: Collection[str]) -> tuple[str, 
 
     Where a layer is normalised, or the loss only looks at differences, a bias has no gradient in sound training.
     """
-    return tuple(name for name in parameters if name in found and not _lonely(name, parameters, found))
+    inside: dict[str, list[str]] = defaultdict(list)
+    for name in parameters:
+        inside[name.rpartition(".")[0]].append(name)
 
+    def lonely(name: str) -> bool:
+        module, _, own = name.rpartition(".")
+        others = [other for other in inside[module] if other != name]
+        return "bias" in own and bool(others) and not any(other in found for other in others)
 
-def _lonely(name: str, parameters: Mapping[str, Any], found: Collection[str]) -> bool:
-    module, _, own = name.rpartition(".")
-    if "bias" not in own:
-        return False
-    others = [other for other in parameters if other.rpartition(".")[0] == module and other != name]
-    return bool(others) and not any(other in found for other in others)
+    return tuple(name for name in parameters if name in found and not lonely(name))
 
 
 def _only_decay(step: Step) -> bool:

@@ -128,7 +128,12 @@ HEALTHY: dict[str, tuple[Build, Make, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", HEALTHY)
+LONG = ("SGD 0.1 residual", "Adam 0.03 behind BatchNorm", "AdamW decay 1")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in HEALTHY]
+)
 def test_sound_trainings_accuse_nobody(name: str, tmp_path: Any) -> None:
     build, make, rates = HEALTHY[name]
     sample = trained(build, make, rates=rates)
@@ -187,6 +192,14 @@ def test_a_decay_that_had_no_time_to_act_is_not_to_blame() -> None:
     assert report.verdict.status != "healthy"
     for one in report.diagnoses:
         assert "the optimiser in the file has a weight decay" not in one.evidence
+
+
+def test_moments_are_read_only_when_a_cause_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr("collapsecheck.models.optimiser.optimiser_facts", lambda *_, **__: read.append("read"))
+    sound = learning_rate_too_high.repaired(architectures.plain)
+    assert scanned(sound).verdict.status == "healthy" and not read
+    assert scanned(learning_rate_too_high.broken(architectures.plain)).diagnoses and read == ["read"]
 
 
 def test_state_that_does_not_fit_changes_nothing(tmp_path: Any) -> None:
