@@ -103,8 +103,8 @@ def _held(scene: Scene, numbers: dict[str, float]) -> Iterator[str]:
     by_depth = min(max(math.log(begin / twin) / math.log(begin / now), 0.0), 1.0)
     numbers |= {"spread_inputs": begin, "spread_untrained": twin, "spread_here": now, "share_of_depth": by_depth}
     yield (
-        f"The spread falls from {begin:.2g} in the inputs to {now:.2g} in the embeddings. An untrained copy of the same "
-        f"net comes to {twin:.2g}: {by_depth:.0%} of the fall (in orders of magnitude) is that of {depth}, "
+        f"The spread falls from {begin:.2g} in the inputs to {now:.2g} in the embeddings. An untrained copy of the "
+        f"same net comes to {twin:.2g}: {by_depth:.0%} of the fall (in orders of magnitude) is that of {depth}, "
         f"{1 - by_depth:.0%} is what training added."
     )
     if asked is None or not asked.force < ASKS:
@@ -116,8 +116,8 @@ def _held(scene: Scene, numbers: dict[str, float]) -> Iterator[str]:
         numbers |= {"push_share_of_bound": math.log(bound) / whole}
         least = min(asked.landmarks.alike, asked.landmarks.different)
         yield (
-            f"Training cannot leave this point: the push that would part two items is {place * bound:.1e} of what a loss "
-            f"without bound gives items that are apart. {math.log(place) / whole:.0%} of that comes from the depth: "
+            f"Training cannot leave this point: the push that would part two items is {place * bound:.1e} of what a "
+            f"loss without bound gives items that are apart. {math.log(place) / whole:.0%} of that comes from depth: "
             "where all cosines are 1, moving an embedding hardly changes them, so that no loss of cosines pulls. "
             f"{math.log(bound) / whole:.0%} comes from the bounded loss: a sigmoid of a cosine stays between 0.27 and "
             f"0.73, not even two items alone can cost less than {least:.4f}, and it pushes {1 / bound:.3g} times less "
@@ -125,8 +125,8 @@ def _held(scene: Scene, numbers: dict[str, float]) -> Iterator[str]:
         )
     else:
         yield (
-            f"Training cannot leave this point: what the loss asks of an embedding here is {asked.force:.1e} of what it "
-            "asks of random ones."
+            f"Training cannot leave this point: what the loss asks of an embedding here is {asked.force:.1e} of what "
+            "it asks of random ones."
         )
 
 
@@ -140,11 +140,8 @@ def _last_value(scene: Scene, numbers: dict[str, float]) -> Iterator[str]:
     if abs(last - point) <= NEAR * abs(point):
         yield f"The last value of the loss, {last:.4g}, is what one point for all costs."
         return
-    classes = len(set(scene.seen.sample.known_labels.tolist()) - {-1}) if _labelled(scene) else None
+    labels = scene.seen.sample.known_labels
+    classes = None if labels is None else len(set(labels.tolist()) - {-1})
     found = next(meanings(last, classes=classes, margin=scene.recipe.margin), None)
     if found is not None and scene.kind is not None:
         yield f"The last value of the loss, {last:.4g}, is {found}."
-
-
-def _labelled(scene: Scene) -> bool:
-    return scene.seen.sample.known_labels is not None

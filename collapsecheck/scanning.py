@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collapsecheck.causes import Diagnosis
-    from collapsecheck.checkpoints.recipe import Recipe
     from collapsecheck.checks import Finding
-    from collapsecheck.objectives import Objective
     from collapsecheck.observe import Observations
     from collapsecheck.observe.probe import ProbeTaker
 
@@ -137,6 +135,7 @@ def scan(
     from collapsecheck.datasets.user_dataset import open_user_dataset
     from collapsecheck.errors import UsageError
     from collapsecheck.models import choose_readout, expected_input, load_callable, load_model
+    from collapsecheck.models.optimiser import idle_of, optimiser_of
     from collapsecheck.objectives import recorded, stated
     from collapsecheck.observe import Observations
     from collapsecheck.observe.backward import gradients_of
@@ -201,6 +200,7 @@ def scan(
         advance=lambda rows: progress("embedding", len(batches), rows),
     )
     probe = taker.probe()
+    read_optimiser = cache(lambda: optimiser_of(loaded))
     seen = Observations(
         embeddings=embeddings,
         inputs=inputs,
@@ -212,14 +212,18 @@ def scan(
         repeatability=repeatability_of(probe),
         weights=facts,
         gradients_from=lambda: gradients_of(probe, objective),
+        idle_from=lambda: idle_of(loaded, read_optimiser),
     )
     report = report_on(
         seen,
         settings,
         taker,
         progress,
-        recipe=recipe,
-        objective=objective,
+        training={
+            "recipe": recipe,
+            "objective": objective,
+            "read_optimiser": read_optimiser,
+        },
         model=ModelFacts(
             path=str(model),
             sha256=loaded.checkpoint.sha256,
@@ -297,10 +301,12 @@ def report_on(
     model: ModelFacts,
     data: DataFacts,
     run: dict[str, Any],
-    recipe: Recipe | None = None,
-    objective: Objective | None = None,
+    training: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Examine, judge, locate, diagnose and decide; everything after the observations, for any source of them."""
+    """Examine, judge, locate, diagnose and decide; everything after the observations, for any source of them.
+
+    `training` are the fields of a `Scene` that tell of it.
+    """
     thresholds = {**settings.thresholds}
     thresholds["readable-data"] = {"error": settings.max_unreadable, **thresholds.get("readable-data", {})}
     checks = [name for name in settings.select if name in all_checks()]
@@ -310,7 +316,7 @@ def report_on(
     if taker is not None:
         depth = _depth(
             seen=seen, findings=findings, verdict=verdict, settings=settings, thresholds=thresholds, taker=taker,
-            progress=progress, recipe=recipe, objective=objective,
+            progress=progress, training=training or {},
         )  # fmt: skip
     spectrum = seen.spectrum
     counts, edges = np.zeros(0, np.intp), np.array([-1.0, 1.0])
@@ -348,12 +354,11 @@ def _depth(
     thresholds: Mapping[str, Mapping[str, float]],
     taker: ProbeTaker,
     progress: Progress,
-    recipe: Recipe | None,
-    objective: Objective | None,
+    training: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Where it begins, and why: what the report says of it."""
-    from collapsecheck.checkpoints.recipe import Recipe
     from collapsecheck.diagnosis import all_causes, diagnose, onset_of
+    from collapsecheck.outlook import outlook_of
     from collapsecheck.scene import Scene
 
     scene = Scene(
@@ -362,9 +367,8 @@ def _depth(
         kind=verdict.kind,
         probe=taker.probe(),
         layers=taker.layers(),
-        recipe=recipe or Recipe(),
-        objective=objective,
         trial=settings.trial,
+        **training,
     )
     diagnoses: tuple[Diagnosis, ...] = ()
     if settings.diagnose:
@@ -390,7 +394,8 @@ def _depth(
         )
         for layer in scene.path
     )
-    return {"layers": layers, "onset": onset_of(scene, diagnoses), "diagnoses": diagnoses}
+    outlook = outlook_of(scene) if settings.diagnose else None
+    return {"layers": layers, "onset": onset_of(scene, diagnoses), "diagnoses": diagnoses, "outlook": outlook}
 
 
 def check_settings(settings: Settings) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
 from torch import nn
 
+from collapsecheck.checkpoints.optimiser_facts import OptimiserFacts
 from collapsecheck.checkpoints.recipe import Recipe
 from collapsecheck.checks import Finding, Kind
 from collapsecheck.errors import CollapsecheckError
@@ -42,6 +43,7 @@ class Scene:
     recipe : how the model was trained, as far as the checkpoint or the user tells.
     objective : the loss of the training, where it is told and can be computed.
     trial : seconds that may be spent on training fresh copies; 0 for none.
+    read_optimiser : reads what the optimiser in the checkpoint tells, see `optimiser`.
     """
 
     seen: Observations
@@ -52,6 +54,7 @@ class Scene:
     recipe: Recipe = field(default_factory=Recipe)
     objective: Objective | None = None
     trial: float = 0.0
+    read_optimiser: Callable[[], OptimiserFacts | None] = lambda: None
 
     def __post_init__(self) -> None:
         self.find, self.confirm = self.probe.halves()
@@ -118,6 +121,11 @@ class Scene:
         except CollapsecheckError:
             return math.nan
         return found.value if found is not None else math.nan
+
+    @cached_property
+    def optimiser(self) -> OptimiserFacts | None:
+        """What the optimiser in the checkpoint tells; reads all moments, twice as much as the weights. None without."""
+        return self.read_optimiser()
 
     @property
     def module(self) -> nn.Module:

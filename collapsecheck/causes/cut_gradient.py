@@ -32,6 +32,8 @@ class CutGradient(Cause):
         cut = found.cut if told and all(one.fresh for one in told) else ()
         frozen = tuple(one for one in found.layers if one.frozen and one.fresh and not one.cut)
         layers = cut or frozen
+        if not layers and scene.seen.idle:
+            yield self._idle(scene)
         if not layers or not found.learning:
             return
         names = [one.layer or "the model itself" for one in layers]
@@ -48,6 +50,24 @@ class CutGradient(Cause):
             layer=layers[-1].layer,
             depth=layers[-1].depth,
             evidence=f"{named} {how}{before}, and the weights look as they were drawn while others are trained",
+            known=True,
+        )
+
+    def _idle(self, scene: Scene) -> Suspicion:
+        """What the optimiser left alone."""
+        names, facts = scene.seen.idle, scene.optimiser
+        missing = facts is not None and names[0] in facts.missing
+        how = "does not hold" if missing else "holds, but without a gradient of late,"
+        layer = names[-1].rpartition(".")[0]
+        depth = next((one.depth for one in scene.path if one.site.layer == layer), 0)
+        return Suspicion(
+            layer=layer,
+            depth=depth,
+            evidence=(
+                f"the optimiser in the file {how} {names[0]}"
+                + (f" and {len(names) - 1} more, up to {names[-1]}" if len(names) > 1 else "")
+                + ": they look as they were drawn, while other weights are trained"
+            ),
             known=True,
         )
 

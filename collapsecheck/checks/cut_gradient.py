@@ -34,6 +34,9 @@ class CutGradient(Check):
         cut = found.cut
         frozen = [one for one in found.layers if one.frozen and not all(other.frozen for other in found.layers)]
         untrained = seen.weights is not None and bool(seen.weights.untrained)
+        if not cut and not any(one.fresh for one in frozen) and seen.idle:
+            yield self._idle(seen.idle)
+            return
         if not cut and not any(one.fresh for one in frozen):
             yield self.passed("every layer that the embedding depends on gets a gradient", value=0.0)
             return
@@ -53,6 +56,16 @@ class CutGradient(Check):
         else:
             why = "the model cuts off everything" if everything else "right for a backbone that is frozen on purpose"
             yield self.failed(Level.NOTE, f"{told}; {why}", **shared)
+
+    def _idle(self, names: Sequence[str]) -> Finding:
+        shown = names[0] if len(names) == 1 else f"{len(names)} tensors ({names[0]} to {names[-1]})"
+        return self.failed(
+            Level.WARNING,
+            f"{shown} look as they were drawn, and the optimiser in the file did not move them: it does not hold them, "
+            "or no gradient came",
+            value=float(len(names)), threshold=0.0, layer=names[-1].rpartition(".")[0],
+            evidence={"tensors": list(names)},
+        )  # fmt: skip
 
 
 def _named(layers: Sequence[LayerGradient]) -> str:

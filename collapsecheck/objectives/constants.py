@@ -25,9 +25,9 @@ def meanings(value: float, *, classes: int | None = None, margin: float | None =
         Of the loss, where it is told; else the usual ones.
     """
     if _is(value, math.log1p(math.exp(1)) / 2 + math.log1p(math.exp(-1)) / 2):
-        yield "what sigmoid(cosine) with binary cross-entropy costs when every cosine is 1, alike and different pairs alike"
+        yield "what binary cross-entropy of sigmoid(cosine) costs when every cosine is 1 (half of the pairs alike)"
     if _is(value, math.log1p(math.exp(-1))):
-        yield "the least that sigmoid(cosine) with binary cross-entropy can cost: a cosine never takes a sigmoid above 0.73"
+        yield "the least that binary cross-entropy of sigmoid(cosine) can cost: no cosine takes a sigmoid above 0.73"
     if _is(value, math.log(2)):
         yield "ln 2: a triplet loss with a soft margin when all distances are zero, or two classes at chance"
     if classes is not None and 2 < classes <= MOST_CLASSES and _is(value, math.log(classes)):

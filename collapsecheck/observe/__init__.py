@@ -51,6 +51,7 @@ class Observations:
     weights : what the weights themselves tell; None where no model was loaded.
     repeatability : whether an item gets the same embedding each time; None where no model was run.
     gradients_from : makes the gradients when they are first asked for; None where no model was run.
+    idle_from : names the parameters that the optimiser in the file did not move, and that look as they were drawn.
     jackknifed : whether the metrics get intervals from a jackknife, which is most of the cost of reading them.
     """
 
@@ -65,6 +66,7 @@ class Observations:
     repeatability: Repeatability | None = None
     weights: WeightFacts | None = None
     gradients_from: Callable[[], Gradients] | None = None
+    idle_from: Callable[[], tuple[str, ...]] = tuple
 
     def __post_init__(self) -> None:
         self.embeddings.flush()
@@ -95,6 +97,11 @@ class Observations:
         if self.gradients_from is None:
             raise NotObservable("no model was run")
         return self.gradients_from()
+
+    @cached_property
+    def idle(self) -> tuple[str, ...]:
+        """Parameters that the optimiser in the file did not move, and that look as they were drawn."""
+        return self.idle_from()
 
     @property
     def rounding_floor(self) -> float:

@@ -88,6 +88,7 @@ class Report:
     layers: tuple[LayerFacts, ...] = ()  # up to the embedding, in the order of execution
     onset: Onset | None = None  # where it begins
     diagnoses: tuple[Diagnosis, ...] = ()  # best first
+    outlook: Outlook | None = None  # what the training would do from here
     run: Mapping[str, Any] = field(default_factory=dict)
 
 
