@@ -15,6 +15,8 @@ _NAMES = ("sigmoidcosine", "sigmoidofcosine", "sigmoiddistance", "bounded", "bce
 # The loss holds embeddings in a point if it costs what a point costs, to 1 %, and asks no more of an item than this
 # share of what it asks of random ones. In a sound net, and in any that is on its way, it asks for 0.5 to 2.
 AT_POINT, HELD = 0.01, 0.05
+# Spread of an untrained copy below which the net was in a point before the loss had a say.
+BORN = 0.05
 
 
 class BoundedSimilarityLoss(Cause):
@@ -48,6 +50,7 @@ class BoundedSimilarityLoss(Cause):
                 known=True,
                 roots=frozenset(layer.site.layer for layer in scene.path),
                 numbers={"force": asked.force, "floor": marks.floor},
+                together=("depth-without-normalisation",) if scene.untrained_spread < BORN else (),
             )
         elif recipe.speaks_of(*_NAMES) and (scene.learnt_collapse is not None or _gradual(scene)):
             yield Suspicion(
