@@ -19,6 +19,8 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm
 NEAR = 0.01
 # A loss asks for something if it asks for this share of what it asks of random embeddings.
 ASKS = 0.05
+# A step leads nowhere in particular if its cosine with what parts embeddings is as small as this.
+NOTHING = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,18 +75,18 @@ def _asked(scene: Scene, numbers: dict[str, float]) -> Iterator[str]:
 
 def _direction(asked: ObjectiveFacts) -> str:
     low, high = asked.interval
-    if high < 0:
-        leads = "draws the embeddings together"
-    elif low > 0:
-        leads = "parts the embeddings"
-    else:
-        leads = "neither parts the embeddings nor draws them together"
+    if abs(asked.alignment) < NOTHING or low <= 0 <= high:
+        return (
+            "A step along it neither parts the embeddings nor draws them together (cosine "
+            f"{asked.alignment:+.2f} with what would part them)"
+        )
+    leads = "parts the embeddings" if low > 0 else "draws the embeddings together"
     text = f"A step along it {leads} (cosine {asked.alignment:+.2f} with what would part them)"
-    if math.isfinite(asked.change) and (high < 0 or low > 0):
-        grows = "less" if asked.change < 0 else "more"
-        share = min(abs(asked.change), 1.0)
-        text += f"; one that changes the weights by 0.1 % makes {'over ' if share == 1 else ''}{share:.0%} {grows} of"
-        text += " their spread"
+    if math.isfinite(asked.change):
+        link = "; " if asked.change * asked.alignment > 0 else ", but what the weights can follow is another matter: "
+        much = "more than 100%" if abs(asked.change) > 1 else f"{abs(asked.change):.0%}"
+        text += f"{link}one that changes them by 0.1 % makes the spread {much} {'more' if asked.change > 0 else 'less'}"
+        text = text.replace("; one that changes them", "; one that changes the weights")
     return text
 
 
@@ -104,8 +106,8 @@ def _held(scene: Scene, numbers: dict[str, float]) -> Iterator[str]:
     numbers |= {"spread_inputs": begin, "spread_untrained": twin, "spread_here": now, "share_of_depth": by_depth}
     yield (
         f"The spread falls from {begin:.2g} in the inputs to {now:.2g} in the embeddings. An untrained copy of the "
-        f"same net comes to {twin:.2g}: {by_depth:.0%} of the fall (in orders of magnitude) is that of {depth}, "
-        f"{1 - by_depth:.0%} is what training added."
+        f"same net comes to {twin:.2g}: {by_depth:.0%} of the fall (in orders of magnitude) is that of {depth} "
+        f"as they are built, {1 - by_depth:.0%} is in the weights and statistics of this checkpoint."
     )
     if asked is None or not asked.force < ASKS:
         return

@@ -80,6 +80,7 @@ class Intervention:
     lesser: Probe | None = None
     lesser_change: str = ""
     treats: bool = False  # helps against the symptom without touching its cause: never more than `likely`
+    repeats: bool = False  # the control repeats a training: without the symptom in it nothing can be told
 
 
 class Cause(ABC):

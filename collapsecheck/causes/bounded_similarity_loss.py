@@ -69,6 +69,7 @@ class BoundedSimilarityLoss(Cause):
             change=f"trained anew from fresh weights for {STEPS} steps, by cross-entropy of a linear head",
             control=scene.rehearsal.trained().on_items(scene.confirm),
             sham="training just as long with the loss as it is",
+            repeats=True,
         )
 
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:

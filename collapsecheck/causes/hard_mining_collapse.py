@@ -85,6 +85,7 @@ class HardMiningCollapse(Cause):
             change=f"trained anew from fresh weights for {STEPS} steps at a rate of {rate:g}, with all triplets",
             control=hardest.on_items(scene.confirm),
             sham="training just as long with only the hardest",
+            repeats=True,
         )
 
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:

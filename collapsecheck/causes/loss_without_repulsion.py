@@ -88,6 +88,7 @@ class LossWithoutRepulsion(Cause):
             change=f"trained anew from fresh weights for {STEPS} steps, with a term that keeps deviations up",
             control=scene.rehearsal.trained().on_items(scene.confirm),
             sham="training just as long with the loss as it is",
+            repeats=True,
         )
 
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
