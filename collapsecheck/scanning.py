@@ -134,6 +134,7 @@ def scan(
     from collapsecheck.models import choose_readout, expected_input, load_callable, load_model
     from collapsecheck.observe import Observations
     from collapsecheck.observe.forward import Forward, choose_device, extract
+    from collapsecheck.observe.gradients import gradient_checks
     from collapsecheck.observe.probe import PROBE_ITEMS, ProbeTaker
     from collapsecheck.observe.repeatability import repeatability_of
     from collapsecheck.observe.weight_facts import weight_facts
@@ -197,6 +198,7 @@ def scan(
         unreadable=tuple(batches.unreadable),
         repeatability=repeatability_of(taker.probe()),
         weights=facts,
+        gradient_checks=gradient_checks(taker.probe(), settings.gradcheck),
     )
     report = report_on(
         seen,

@@ -89,6 +89,12 @@ def scan(
     diagnose: Annotated[
         bool | None, typer.Option("--diagnose/--no-diagnose", help="Look for the cause by experiments on a copy.")
     ] = None,
+    gradcheck: Annotated[
+        str | None,
+        typer.Option(
+            "--gradcheck", help="Compare gradients with finite differences: of custom operations, layers, or never."
+        ),
+    ] = None,
     seed: options.Seed = None,
     fail_on: options.FailOn = None,
     require: options.Require = None,
@@ -107,7 +113,7 @@ def scan(
     """
     settings = options.settings_from(
         set_=set_, require=require, select=select, ignore=ignore, fail_on=fail_on, seed=seed,
-        diagnose=diagnose, max_samples=max_samples, max_unreadable=max_unreadable, device=device, precision=precision,
+        diagnose=diagnose, gradcheck=gradcheck, max_samples=max_samples, max_unreadable=max_unreadable, device=device, precision=precision,
         batch_size=options.whole(batch_size, "--batch-size"), workers=options.whole(workers, "--workers"),
     )  # fmt: skip
     renderer = renderer_for(format_, output)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collapsecheck.observe.cloud import Cloud, streaming_measurements
+from collapsecheck.observe.gradients import GradientCheck
 from collapsecheck.observe.inputs import InputSummary
 from collapsecheck.observe.repeatability import Repeatability
 from collapsecheck.observe.sample import PairSample
@@ -49,6 +50,7 @@ class Observations:
     unreadable : name and reason of each item that could not be read.
     weights : what the weights themselves tell; None where no model was loaded.
     repeatability : whether an item gets the same embedding each time; None where no model was run.
+    gradient_checks : what became of the gradients of the model's own operations; None where nobody looked.
     jackknifed : whether the metrics get intervals from a jackknife, which is most of the cost of reading them.
     """
 
@@ -62,6 +64,7 @@ class Observations:
     jackknifed: bool = True
     repeatability: Repeatability | None = None
     weights: WeightFacts | None = None
+    gradient_checks: tuple[GradientCheck, ...] | None = None
 
     def __post_init__(self) -> None:
         self.embeddings.flush()

@@ -40,10 +40,11 @@ def _identical(replay: Replay, point: Point) -> bool:
 
 def is_step(comparison: Comparison, place: int) -> bool:
     """Whether nothing in an argument matters while the backward passes something on: a straight-through estimator."""
-    if comparison.precision is not Precision.DOUBLE or not bool((comparison.gradient(place) != 0).any()):
+    if comparison.precision is Precision.HALF or not bool((comparison.gradient(place) != 0).any()):
         return False
     points = (comparison.point, {**comparison.point, place: _explored(comparison.point)[place]})
-    if all(_constant(comparison.replay, point, place) for point in points):
+    exact = comparison.precision is Precision.DOUBLE  # elsewhere a move may be lost to rounding
+    if exact and all(_constant(comparison.replay, point, place) for point in points):
         return True
     return _nearly_step(comparison, place)
 
