@@ -41,14 +41,20 @@ class CustomGradients(Check):
         shared = {"value": float(len(wrong)), "threshold": 0.0}
         for one in wrong:
             yield self.failed(
-                Level.ERROR, f"{named(one)}: {one.message.rstrip('.')}", layer=one.module, evidence=_evidence(one), **shared
+                Level.ERROR,
+                f"{named(one)}: {one.message.rstrip('.')}",
+                layer=one.module,
+                evidence=_evidence(one),
+                **shared,
             )
         right = [one for one in found if one.outcome is Gradient.RIGHT]
         if wrong and told:
             yield self.skipped(f"besides, {_listed(told)}")
         elif not wrong and (right or not found):
             notes = f"; not compared, or not meant to be one: {_listed(told)}" if told else ""
-            message = f"{_counted(right)} the derivative{'s' * (len(right) != 1)}" if right else "no custom operation runs"
+            message = (
+                f"{_counted(right)} the derivative{'s' * (len(right) != 1)}" if right else "no custom operation runs"
+            )
             evidence = {"operations": [_evidence(one) for one in (*right, *told)]}
             yield self.passed(f"{message}{notes}", evidence=evidence, **shared)
         elif told and all(one.outcome is Gradient.DELIBERATE for one in told):

@@ -69,11 +69,13 @@ def gradient_checks(probe: Probe, which: str = CUSTOM) -> tuple[GradientCheck, .
     """
     if which == NEVER:
         return None
-    from collapsecheck.observe.gradients.judging import judge  # checks read these facts without torch
+    # Here, since checks read these facts without torch.
+    from collapsecheck.observe.gradients.copying import kept_tensors
+    from collapsecheck.observe.gradients.judging import judge
     from collapsecheck.observe.gradients.random_state import kept_random_state
     from collapsecheck.observe.gradients.recording import record
 
-    with kept_random_state():
+    with kept_random_state(), kept_tensors(probe.module):
         calls, told = record(probe, layers=which == LAYERS)
         found = [judge(call) for call in calls]
     return tuple(sorted((*told, *found), key=lambda one: one.depth))

@@ -41,7 +41,7 @@ class Call:
     varied: Mapping[int, bool]
     names: Sequence[str] = ()
     depth: int = 0
-    note: str = ""
+    untouched: frozenset[int] = frozenset()  # places of large tensors that are surely not changed in place
     custom: bool = True
 
     def name(self, place: int) -> str:
@@ -85,10 +85,14 @@ class Replay:
         arguments = [fresh(one) if place not in point else None for place, one in enumerate(self.arguments)]
         with torch.enable_grad():
             for place, numbers in point.items():
-                leaves[place] = numbers.detach().clone().requires_grad_()
+                leaves[place] = numbers.detach().requires_grad_()
+                if place in self.call.untouched and numbers.dtype == self.arguments[place].dtype:
+                    passed[place] = arguments[place] = leaves[place]
+                    continue
                 # Not the leaf itself, which must not be changed in place.
                 whole = torch.view_as_complex(leaves[place]) if self.arguments[place].is_complex() else leaves[place]
-                passed[place] = arguments[place] = whole.to(self.arguments[place].dtype, copy=True)
+                kind = self.arguments[place].dtype
+                passed[place] = arguments[place] = whole.clone() if whole.dtype == kind else whole.to(kind)
             given = self.call.apply(*arguments)
         returned = tuple(flat(given))
         outputs = tuple(real(one) for one in returned if isinstance(one, Tensor) and differentiable(one))
@@ -110,10 +114,7 @@ class Replay:
             retain_graph=retain,
             allow_unused=True,
         )
-        return {
-            place: None if one is None else _own(one)
-            for place, one in zip(places, found, strict=True)
-        }
+        return {place: None if one is None else _own(one) for place, one in zip(places, found, strict=True)}
 
     def _wide(self, value: Any) -> Any:
         if isinstance(value, Tensor):

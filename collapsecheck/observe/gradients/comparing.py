@@ -14,11 +14,15 @@ from collapsecheck.observe.gradients.call import Made, Point, Replay
 from collapsecheck.observe.gradients.numerical import NONE, Precision, Slope, slope
 from collapsecheck.observe.gradients.points import chosen, direction, size_of, symmetric
 
-ELEMENTS, OF_LARGE, LARGE = 5, 2, 2**17  # elements looked at in each argument; fewer where a call is expensive
+ELEMENTS, OF_LAYERS, LARGE = (
+    5,
+    2,
+    2**17,
+)  # elements looked at in each argument; fewer of layers, and where a call is expensive
 # A single entry may be off by this many times the tolerance of a sum over all entries.
 OF_ENTRIES = 10
 CERTAIN = 10  # times the uncertainty of the difference
-FLOOR = 1e-7  # of the size of the outputs: rounding within the operation
+FLOOR = 1e-9  # of the size of the outputs: rounding within the operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,12 @@ class Comparison:
     def elements(self, place: int, seed: int = 0) -> Iterator[Entry]:
         """A few elements."""
         large = sum(one.numel() for one in self.point.values()) > LARGE
-        for index in chosen(self.point[place], self.gradients[place], OF_LARGE if large else ELEMENTS, seed):
+        for index in chosen(
+            self.point[place],
+            self.gradients[place],
+            OF_LAYERS if large or not self.replay.call.custom else ELEMENTS,
+            seed,
+        ):
             yield self.at(place, index)
 
     def worst_of(self, place: int, seed: int) -> Entry:

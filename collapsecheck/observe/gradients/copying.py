@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,38 @@ class Differentiable:
     module: nn.Module
     parameters: tuple[Tensor, ...]  # those that are trained
     frozen: bool  # whether none was marked as trained, so that all count as it but may not be
+
+
+@contextlib.contextmanager
+def kept_tensors(module: nn.Module) -> Iterator[None]:
+    """Put back what an operation has changed in the model itself, which it may hold without being part of it."""
+    held = [*module.parameters(), *module.buffers()]
+    held = [one for one in held if not nn.parameter.is_lazy(one) and not one.is_inference()]
+    gradients = [(one, one.grad, None if one.grad is None else one.grad.clone()) for one in held]
+    small = sum(one.nbytes for one in held) <= COPIED
+    numbers = [(one, one.detach().clone()) for one in held if small]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for one, gradient, before in gradients:
+                if gradient is not None and before is not None and not _equal(gradient, before):
+                    gradient.copy_(before)
+                if one.grad is not gradient:
+                    one.grad = gradient
+            for one, was in numbers:
+                if not _equal(one, was):
+                    one.copy_(was)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """NaN counts as itself."""
+    if one.layout != torch.strided or one.is_quantized:
+        return True
+    same = one == other
+    if one.is_floating_point() or one.is_complex():
+        same |= one.isnan() & other.isnan()
+    return bool(same.all())
 
 
 def differentiable_copy(module: nn.Module) -> Differentiable:

@@ -66,7 +66,9 @@ def _nearly_step(comparison: Comparison, place: int) -> bool:
     entries = [comparison.at(place, index) for index in drawn]
     given = [one for one in entries if one.known and abs(one.analytic) > 0]
     matter = [
-        one for one in entries if one.known and abs(one.numerical.value) > LITTLE * max(abs(one.analytic), _typical(given))
+        one
+        for one in entries
+        if one.known and abs(one.numerical.value) > LITTLE * max(abs(one.analytic), _typical(given))
     ]
     if len(given) < 4 or len(given) < len(entries) / 2 or len(matter) > FEW * len(given):
         return False

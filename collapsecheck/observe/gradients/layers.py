@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from collapsecheck.observe.gradients.call import Call
 
 ROWS = 2  # of the inputs, where they are larger than this many numbers:
-LARGE = 2**18
+LARGE = 2**12
 
 
 def call_of_layer(name: str, module: nn.Module, args: Any, kwargs: Any, depth: int, *, frozen: bool) -> Call:
@@ -57,6 +57,7 @@ def call_of_layer(name: str, module: nn.Module, args: Any, kwargs: Any, depth: i
         varied=varied,
         names=[*("input" if place == 0 else f"input {place}" for place in range(len(given))), *names],
         depth=depth,
+        untouched=frozenset(range(len(given), len(given) + len(names))),
         custom=False,
     )
 

@@ -137,6 +137,11 @@ def _without_compiling() -> Iterator[None]:
         yield
 
 
+def name_of(kind: type[Function]) -> str:
+    """Return the name of the class, or of the operator that it was made for."""
+    return kind.__name__.removeprefix(GENERATED).removesuffix("_default")
+
+
 def apply_of(kind: type[Function]) -> Callable[..., Any]:
     """Return torch's own `apply` of a class, which may have one of its own that takes other arguments."""
     bound: Callable[..., Any] = APPLY.__get__(None, kind)

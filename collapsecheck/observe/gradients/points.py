@@ -48,6 +48,9 @@ def symmetric(tensor: Tensor) -> bool:
     """Whether the last two axes are a symmetric matrix of which an operation may read one half only."""
     if tensor.ndim < 2 or tensor.shape[-1] != tensor.shape[-2] or tensor.shape[-1] < 2:
         return False
+    first = tensor.reshape(-1, *tensor.shape[-2:])[:1]
+    if not torch.allclose(first, first.mT, rtol=1e-4):  # most are not, at one look
+        return False
     off = tensor - tensor.mT
     return bool((off.abs().max() <= 1e-6 * tensor.abs().max()) & (tensor != 0).any())
 
@@ -61,7 +64,9 @@ def chosen(tensor: Tensor, gradient: Tensor | None, count: int, seed: int) -> li
     """Places in the flattened tensor: drawn at random, the least, the largest, and where the gradient is largest."""
     numel = tensor.numel()
     generator = torch.Generator().manual_seed(seed)
-    found = torch.randperm(numel, generator=generator)[:count].tolist()
+    many = numel > 64 * count
+    drawn = torch.randint(numel, (count,), generator=generator) if many else torch.randperm(numel, generator=generator)
+    found = drawn[:count].tolist()
     if numel > count:
         extremes = [int(tensor.argmin()), int(tensor.argmax())]
         if gradient is not None:

@@ -16,7 +16,7 @@ from collapsecheck.observe.gradients import Gradient, GradientCheck
 from collapsecheck.observe.gradients.call import Call
 from collapsecheck.observe.gradients.copying import Differentiable, differentiable_copy
 from collapsecheck.observe.gradients.layers import call_of_layer
-from collapsecheck.observe.gradients.listening import Listener, apply_of
+from collapsecheck.observe.gradients.listening import Listener, apply_of, name_of
 from collapsecheck.observe.gradients.random_state import begin_at
 from collapsecheck.observe.probe import Probe
 from collapsecheck.user_code import in_one_line
@@ -126,7 +126,7 @@ class _Recorder:
             key = ("transformed", kind, name)
             if not self._seen.get(key):
                 why = "it is called within a transform of torch.func, where its arguments cannot be kept"
-                self.told.append(_told(why, function=kind.__name__, module=name, depth=self._depth))
+                self.told.append(_told(why, function=name_of(kind), module=name, depth=self._depth))
             self._seen[key] = 1
             return
         key = (kind, name, tuple(_looks(one) for one in args))
@@ -135,12 +135,12 @@ class _Recorder:
         self._seen[key] = 1
         of_one = self._seen[kind, name] = self._seen.get((kind, name), 0) + 1
         if of_one > MOST_OF_ONE:
-            self._leave(kind.__name__, name)
+            self._leave(name_of(kind), name)
             return
         strange = next((one for one in args if isinstance(one, Tensor) and not _plain(one)), None)
         if strange is not None:
             why = f"it is given a tensor of a kind that cannot be varied ({type(strange).__name__}, {strange.layout})"
-            self.told.append(_told(why, function=kind.__name__, module=name, depth=self._depth))
+            self.told.append(_told(why, function=name_of(kind), module=name, depth=self._depth))
             return
         varied = self._varied(args)
         try:
@@ -148,11 +148,11 @@ class _Recorder:
                 kept = tuple(_kept(one) for one in args)
         except Exception as error:
             why = f"its arguments cannot be kept: {in_one_line(error)}"
-            self.told.append(_told(why, function=kind.__name__, module=name, depth=self._depth))
+            self.told.append(_told(why, function=name_of(kind), module=name, depth=self._depth))
             return
         self._keep(
             Call(
-                apply=apply_of(kind), function=kind.__name__, module=name, arguments=kept, varied=varied,
+                apply=apply_of(kind), function=name_of(kind), module=name, arguments=kept, varied=varied,
                 depth=self._depth,
             ),
             name,

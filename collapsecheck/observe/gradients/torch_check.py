@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from collapsecheck.observe.gradients.call import Replay, differentiable, flat, fresh, real
+from collapsecheck.observe.gradients.comparing import LARGE
 from collapsecheck.observe.gradients.points import size_of, symmetric
 from collapsecheck.observe.gradients.random_state import begin_at
 from collapsecheck.user_code import in_one_line
@@ -27,26 +28,29 @@ def complaint(replay: Replay, elements: Collection[tuple[int, int]]) -> str:
     places = list(indices)
     sizes = {place: float(size_of(replay.here[place])) for place in places}
     shapes: dict[str, Tensor] = {}
+    wanted = OUTPUTS if sum(one.numel() for one in replay.here.values()) <= LARGE else 1
 
     def few(*numbers: Tensor) -> Tensor:
         begin_at(0)
         arguments = [fresh(one) for one in replay.arguments]
         for place, whole in replay.here.items():
-            made = whole.detach().clone().requires_grad_()
+            made = whole.detach().requires_grad_()
             if place in indices:
                 change = sizes[place] * numbers[places.index(place)]
                 wide = made.flatten().index_add(0, torch.tensor(indices[place], device=made.device), change)
                 made = wide.view_as(made)
             is_complex = isinstance(arguments[place], Tensor) and arguments[place].is_complex()
             arguments[place] = torch.view_as_complex(made) if is_complex else made.clone()
-        outputs = [real(one) for one in flat(replay.call.apply(*arguments)) if isinstance(one, Tensor) and differentiable(one)]
+        outputs = [
+            real(one) for one in flat(replay.call.apply(*arguments)) if isinstance(one, Tensor) and differentiable(one)
+        ]
         all_of = torch.cat([one.flatten().double() for one in outputs])
         all_of = torch.where(torch.isfinite(all_of), all_of, torch.zeros_like(all_of))
         if not shapes:
             generator = torch.Generator().manual_seed(2)
             size = all_of.detach().square().mean().sqrt()
             shapes["scale"] = torch.where(size > 0, 1 / size, torch.ones_like(size))
-            shapes["chosen"] = torch.randperm(len(all_of), generator=generator)[:OUTPUTS].to(all_of.device)
+            shapes["chosen"] = torch.randperm(len(all_of), generator=generator)[:wanted].to(all_of.device)
             shapes["weights"] = torch.randn(len(all_of), generator=generator, dtype=torch.float64).to(all_of.device)
         all_of = all_of * shapes["scale"]
         return torch.cat([all_of[shapes["chosen"]], (all_of * shapes["weights"]).sum()[None]])
