@@ -86,7 +86,7 @@ def _advice(one: GradientCheck) -> str:
     if one.ratio is not None and abs(one.ratio + 1) < 0.02:
         return f"the gradient of {where} has the wrong sign"
     if one.ratio is not None:
-        return f"the gradient of {where} is {one.ratio:.3g} times what it should be: look for a factor, or a mean for a sum"
+        return f"the gradient of {where} is {one.ratio:.3g} times what it should be: a factor, or a mean for a sum"
     if one.analytic == 0:
         return f"the gradient of {where} is 0 where it should not be: look for a mask or an index"
     if one.numerical == 0:

@@ -113,7 +113,8 @@ def scan(
     """
     settings = options.settings_from(
         set_=set_, require=require, select=select, ignore=ignore, fail_on=fail_on, seed=seed,
-        diagnose=diagnose, gradcheck=gradcheck, max_samples=max_samples, max_unreadable=max_unreadable, device=device, precision=precision,
+        diagnose=diagnose, gradcheck=gradcheck, max_samples=max_samples, max_unreadable=max_unreadable,
+        device=device, precision=precision,
         batch_size=options.whole(batch_size, "--batch-size"), workers=options.whole(workers, "--workers"),
     )  # fmt: skip
     renderer = renderer_for(format_, output)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from collapsecheck.observe.gradients.call import Point, Replay
 from collapsecheck.observe.gradients.comparing import Comparison, Entry
-from collapsecheck.observe.gradients.numerical import Precision
+from collapsecheck.observe.gradients.numerical import DOUBLE, HALF
 from collapsecheck.observe.gradients.points import direction, size_of
 from collapsecheck.observe.gradients.random_state import begin_at
 
@@ -40,10 +41,10 @@ def _identical(replay: Replay, point: Point) -> bool:
 
 def is_step(comparison: Comparison, place: int) -> bool:
     """Whether nothing in an argument matters while the backward passes something on: a straight-through estimator."""
-    if comparison.precision is Precision.HALF or not bool((comparison.gradient(place) != 0).any()):
+    if comparison.precision is HALF or not bool((comparison.gradient(place) != 0).any()):
         return False
     points = (comparison.point, {**comparison.point, place: _explored(comparison.point)[place]})
-    exact = comparison.precision is Precision.DOUBLE  # elsewhere a move may be lost to rounding
+    exact = comparison.precision is DOUBLE  # elsewhere a move may be lost to rounding
     if exact and all(_constant(comparison.replay, point, place) for point in points):
         return True
     return _nearly_step(comparison, place)
@@ -86,7 +87,7 @@ def _jumps(comparison: Comparison, place: int) -> bool:
     way = float(size_of(tensor)) * direction(tensor, 4)
     grid = [t / 32 for t in range(33)]
     values = [comparison.phi(place, t * way) for t in grid]
-    gaps = [abs(b - a) if math.isfinite(b - a) else 0.0 for a, b in zip(values, values[1:])]  # noqa: B905
+    gaps = [abs(b - a) if math.isfinite(b - a) else 0.0 for a, b in pairwise(values)]
     widest = max(range(32), key=gaps.__getitem__)
     low, high, first, last = grid[widest], grid[widest + 1], values[widest], values[widest + 1]
     if gaps[widest] == 0:

@@ -100,7 +100,7 @@ def same(one: Gradients, other: Gradients, share: float = SAME) -> bool:
             continue
         if left.shape != right.shape:
             return False
-        left, right = torch.nan_to_num(left), torch.nan_to_num(right)
-        if float((left - right).abs().max()) > share * max(float(left.abs().max()), float(right.abs().max())):
+        apart = float((torch.nan_to_num(left) - torch.nan_to_num(right)).abs().max())
+        if apart > share * float(torch.nan_to_num(left).abs().max()):
             return False
     return True

@@ -16,7 +16,7 @@ from collapsecheck.observe.gradients.call import Call, NoGradient, Point, Replay
 from collapsecheck.observe.gradients.comparing import Comparison, Entry, weights_for
 from collapsecheck.observe.gradients.excuses import draws, is_step, not_linear, passes_on
 from collapsecheck.observe.gradients.habits import Fault
-from collapsecheck.observe.gradients.numerical import Precision
+from collapsecheck.observe.gradients.numerical import DOUBLE, HALF, SINGLE, Precision
 from collapsecheck.observe.gradients.points import direction, moved, size_of
 from collapsecheck.observe.gradients.torch_check import complaint
 from collapsecheck.user_code import in_one_line
@@ -99,10 +99,10 @@ def _replayed(call: Call) -> Replay:
             failed.append((forward, error))
             continue
         return replay
-    forward, error = failed[-1]
+    forward, last = failed[-1]
     if not forward:
-        raise _Ended(Gradient.SKIPPED, f"it cannot be called again outside the model: {in_one_line(error)}")
-    raise _Ended(Gradient.WRONG, f"its backward fails: {in_one_line(error)}", known_by="backward-fails")
+        raise _Ended(Gradient.SKIPPED, f"it cannot be called again outside the model: {in_one_line(last)}")
+    raise _Ended(Gradient.WRONG, f"its backward fails: {in_one_line(last)}", known_by="backward-fails")
 
 
 def _same_each_time(replay: Replay, here: Point, values: Sequence[Tensor]) -> None:
@@ -122,9 +122,9 @@ def _precision(replay: Replay, values: Sequence[Tensor]) -> Precision:
     """In what it computes: rounding what it gets to fewer digits changes nothing if it rounds by itself."""
     if not replay.double:
         dtypes = {one.dtype for one in replay.arguments if isinstance(one, Tensor) and one.is_floating_point()}
-        return Precision.HALF if dtypes & {torch.float16, torch.bfloat16} else Precision.SINGLE
+        return HALF if dtypes & {torch.float16, torch.bfloat16} else SINGLE
     if any(one.dtype in (torch.float16, torch.bfloat16) for one in values):
-        return Precision.HALF
+        return HALF
     point = _moved(replay.here, 11)
     exact = replay.values(point)
 
@@ -133,15 +133,15 @@ def _precision(replay: Replay, values: Sequence[Tensor]) -> Precision:
         return all(torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)) for a, b in zip(exact, rounded, strict=True))
 
     if not unmoved_in(torch.float32):
-        return Precision.DOUBLE
+        return DOUBLE
     # So does a step function, but of that few values change with a small move.
     widely = _moving(replay, point, exact, 0.3)
     if widely < sum(one.numel() for one in exact) / 4:
-        return Precision.DOUBLE
+        return DOUBLE
     if _moving(replay, point, exact, 1e-3) > widely / 2:
-        return Precision.SINGLE
+        return SINGLE
     halves = unmoved_in(torch.float16) or unmoved_in(torch.bfloat16)
-    return Precision.HALF if halves and _moving(replay, point, exact, 0.05) > widely / 2 else Precision.DOUBLE
+    return HALF if halves and _moving(replay, point, exact, 0.05) > widely / 2 else DOUBLE
 
 
 def _moving(replay: Replay, point: Point, exact: Sequence[Tensor], share: float) -> float:
@@ -163,15 +163,15 @@ def _compared(replay: Replay, precision: Precision, weights: Sequence[Tensor]) -
     entries = [entry for place in _places(replay) for entry in here.elements(place)]
     _settle(here, entries)
     sound = {(one.place, one.index) for one in entries if one.known and one.index is not None}
-    told = complaint(replay, sound) if precision is Precision.DOUBLE and sound else ""
+    told = complaint(replay, sound) if precision is DOUBLE and sound else ""
     known = {one.place for one in entries if one.known}
     tries = (TRIES if replay.call.custom else 1) + 2 * bool(told)
+    beside = 0
     for seed in range(1, tries + 1):
-        try:
-            at = Comparison(replay=replay, point=_moved(replay.here, seed), precision=precision, weights=weights)
-            _ = at.gradients
-        except Exception:  # the numbers beside those it gets need not be ones it is defined for
+        at = _beside(replay, precision, weights, seed)
+        if at is None:
             continue
+        beside += 1
         along = [at.along(place, seed) for place in _places(replay)]
         _settle(at, along, seed)
         if told:
@@ -181,15 +181,25 @@ def _compared(replay: Replay, precision: Precision, weights: Sequence[Tensor]) -
     if not known:
         return Gradient.NOT_DIFFERENTIABLE, "it has no derivative at what it gets: kinks, jumps or too few digits", {}
     notes = [f"{' and '.join(names)} could not be compared: no derivative there"] if names else []
+    if not beside:
+        notes.append("compared at a few entries only, since it fails beside what it gets")
     if told:
         notes.append(f"torch.autograd.gradcheck says: {told}; finer differences agree")
     unasked = [place for place in _places(replay) if here.gradients[place] is None and not replay.call.varied[place]]
     if unasked and _matters(here, entries, unasked):
         named = " and ".join(replay.call.name(place) for place in unasked)
         notes.append(f"{named} gets no gradient, which is right if nothing that is trained comes before it")
-    if precision is not Precision.DOUBLE:
-        notes.append(f"computed in {precision.name.lower()} precision, so compared roughly")
+    if precision is not DOUBLE:
+        notes.append(f"computed in {precision.name} precision, so compared roughly")
     return Gradient.RIGHT, "; ".join(notes), {}
+
+
+def _beside(replay: Replay, precision: Precision, weights: Sequence[Tensor], seed: int) -> Comparison | None:
+    """A point a little off the recorded one; None where the operation is not defined there."""
+    with contextlib.suppress(Exception):
+        at = Comparison(replay=replay, point=_moved(replay.here, seed), precision=precision, weights=weights)
+        return at if at.gradients else None
+    return None
 
 
 def _places(replay: Replay) -> list[int]:
@@ -250,8 +260,8 @@ def _settle(at: Comparison, entries: Sequence[Entry], seed: int = 0) -> None:
     ratio = _ratio(looked)
     times = f", {ratio:.3g} times as much at every entry" if ratio is not None else ""
     fault = Fault(
-        f"the gradient of {call.name(entry.place)}{_at(entry, at)} is {entry.analytic:.4g} where finite differences give "
-        f"{entry.numerical.value:.4g}{times}",
+        f"the gradient of {call.name(entry.place)}{_at(entry, at)} is {entry.analytic:.4g} where finite differences "
+        f"give {entry.numerical.value:.4g}{times}",
         "wrong-value",
         entry.place,
     )

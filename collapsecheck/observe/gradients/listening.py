@@ -63,12 +63,12 @@ class Listener:
         try:
             for kind in custom_functions():
                 self._met(kind)
-            Function.apply = classmethod(apply)  # type: ignore[assignment,method-assign]
+            Function.apply = classmethod(apply)
             with _without_checkpointing(), _without_compiling():
                 yield
         finally:
             if had_apply:
-                Function.apply = kept_apply  # type: ignore[method-assign]
+                Function.apply = kept_apply
             elif "apply" in Function.__dict__:
                 del Function.apply
             for kind, had, value in self._kept:
@@ -100,8 +100,8 @@ class Listener:
                 heard(kind, (), False)
             return forward(*args, **kwargs)
 
-        listened.heard_by_collapsecheck = forward  # type: ignore[attr-defined]
-        kind.forward = staticmethod(listened)  # type: ignore[assignment]
+        listened.__dict__["heard_by_collapsecheck"] = forward
+        setattr(kind, "forward", staticmethod(listened))  # noqa: B010 - a method is assigned
 
 
 def _has_setup_context(kind: type[Function]) -> bool:

@@ -10,38 +10,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
-
-STEPS = (1e-4, 1e-5)
-MORE = (1e-2, 1e-3, 1e-6, 1e-7, 1e-8)
 
 
-class Precision(Enum):
-    """In what an operation computes: its rounding, the steps that it allows, and what differs by chance."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """In what an operation computes.
 
-    DOUBLE = (2.3e-16, STEPS, MORE, 1e-4)
-    SINGLE = (1.2e-7, (1e-2, 3e-3, 1e-3), (0.1, 3e-2, 3e-4), 5e-3)
-    HALF = (8e-3, (0.3, 0.1, 0.05), (), 0.15)
+    Parameters
+    ----------
+    rounding : relative.
+    steps : relative to the size of what is varied, those tried first; `more` where these do not agree.
+    tolerance : share of a derivative by which it may be off.
+    """
 
-    @property
-    def rounding(self) -> float:
-        """Relative."""
-        return self.value[0]
+    name: str
+    rounding: float
+    steps: tuple[float, ...]
+    more: tuple[float, ...]
+    tolerance: float
 
-    @property
-    def steps(self) -> tuple[float, ...]:
-        """Relative to the size of what is varied, tried first."""
-        return self.value[1]
 
-    @property
-    def more(self) -> tuple[float, ...]:
-        """Steps tried where the first do not agree."""
-        return self.value[2]
-
-    @property
-    def tolerance(self) -> float:
-        """Share of a derivative by which it may be off."""
-        return self.value[3]
+DOUBLE = Precision(
+    name="double", rounding=2.3e-16, steps=(1e-4, 1e-5), more=(1e-2, 1e-3, 1e-6, 1e-7, 1e-8), tolerance=1e-4
+)
+SINGLE = Precision(name="single", rounding=1.2e-7, steps=(1e-2, 3e-3, 1e-3), more=(0.1, 3e-2, 3e-4), tolerance=5e-3)
+HALF = Precision(name="half", rounding=8e-3, steps=(0.3, 0.1, 0.05), more=(), tolerance=0.15)
 
 
 @dataclass(frozen=True, slots=True)

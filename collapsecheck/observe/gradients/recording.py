@@ -47,9 +47,7 @@ def record(probe: Probe, *, layers: bool) -> tuple[list[Call], list[GradientChec
 
 
 def _told(message: str, **values: Any) -> GradientCheck:
-    return GradientCheck(
-        **{"function": "", "module": "", "outcome": Gradient.SKIPPED, "message": message, **values}  # type: ignore[arg-type]
-    )
+    return GradientCheck(**{"function": "", "module": "", "outcome": Gradient.SKIPPED, "message": message, **values})
 
 
 class _Recorder:
@@ -76,9 +74,9 @@ class _Recorder:
         begin_at(probe.seed)
         try:
             inputs = each(probe.batches[0].inputs, lambda one: _wanting(one.to(probe.device)))
-            with torch.inference_mode(mode=False), torch.enable_grad(), readout.attached():
-                with Listener(self._heard).attached():
-                    readout(inputs)
+            listening = Listener(self._heard).attached()
+            with torch.inference_mode(mode=False), torch.enable_grad(), readout.attached(), listening:
+                readout(inputs)
         except Exception as error:  # a model may do in inference what it cannot do with gradients
             why = "memory ran out" if out_of_memory(error) else in_one_line(error)
             self.told.append(_told(f"the model fails where gradients are wanted, so that not all was seen: {why}"))
@@ -123,11 +121,10 @@ class _Recorder:
         name = self._stack[-1] if self._stack else ""
         self._depth += 1
         if not plain:
-            key = ("transformed", kind, name)
-            if not self._seen.get(key):
+            if not self._seen.get(("transformed", kind, name)):
                 why = "it is called within a transform of torch.func, where its arguments cannot be kept"
                 self.told.append(_told(why, function=name_of(kind), module=name, depth=self._depth))
-            self._seen[key] = 1
+            self._seen["transformed", kind, name] = 1
             return
         key = (kind, name, tuple(_looks(one) for one in args))
         if self._seen.get(key):

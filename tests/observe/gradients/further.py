@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - as people call it
+from torch import Tensor
 from torch.autograd import Function
 
 from .functions import WIDTH, Build, kept
@@ -460,7 +463,7 @@ class RNNLast(Function):
     def forward(ctx, x, wi, wh, b):
         h = x.new_zeros(len(x), 4)
         hs = [h]
-        for t in range(4):
+        for _ in range(4):
             h = torch.tanh(x @ wi.t() + h @ wh.t() + b)
             hs.append(h)
         ctx.save_for_backward(x, wi, wh, *hs)
@@ -498,7 +501,7 @@ class PReLUMean(Function):
 
 @kept(WRONG)
 class GlobalCache(Function):
-    cache = []
+    cache: ClassVar[list[Tensor]] = []
 
     @staticmethod
     def forward(ctx, x):
@@ -567,7 +570,7 @@ class LogDetNoInv(Function):
         return g[..., None] * a.mT
 
 
-@kept(WRONG, (WIDTH,), call=lambda k: lambda x, w: k.apply(x, w))
+@kept(WRONG, (WIDTH,), call=lambda k: k.apply)
 class ZeroForWeight(Function):
     @staticmethod
     def forward(ctx, x, w):
