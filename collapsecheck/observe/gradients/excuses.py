@@ -104,20 +104,20 @@ def _jumps(comparison: Comparison, place: int) -> bool:
     return abs(last - first) > 0.02 * gaps[widest]
 
 
-def not_linear(comparison: Comparison, judge: Callable[[Comparison], bool]) -> bool:
+def not_linear(comparison: Comparison, entries: Sequence[Entry], judge: Callable[[Comparison], bool]) -> bool:
     """Whether the backward treats gradients differently by size or sign, and is right for some: it clips them.
 
-    The gradient of an operation is linear in the gradient it is given. `judge` tells whether a comparison is right.
+    The gradient of an operation is linear in the gradient it is given. `judge` tells whether a comparison is right,
+    `entries` are some that are not: what holds gradients of one sign back turns none around.
     """
     weights = list(comparison.weights)
     if _linear(comparison, weights):
         return False
+    tried = [[TINY * one for one in weights]]
+    if not any(one.analytic * one.numerical.value < 0 for one in entries if one.index is not None and one.wrong):
+        tried += [[one.abs() for one in weights], [-one.abs() for one in weights]]
     replay, point, precision = comparison.replay, comparison.point, comparison.precision
-    for other in ([TINY * one for one in weights], [one.abs() for one in weights], [-one.abs() for one in weights]):
-        with_others = Comparison(replay=replay, point=point, precision=precision, weights=other)
-        if judge(with_others):
-            return True
-    return False
+    return any(judge(Comparison(replay=replay, point=point, precision=precision, weights=other)) for other in tried)
 
 
 def _linear(comparison: Comparison, weights: Sequence[Tensor]) -> bool:

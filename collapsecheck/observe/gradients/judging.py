@@ -241,7 +241,7 @@ def _settle(at: Comparison, entries: Sequence[Entry], seed: int = 0) -> None:
             f"its backward gives no gradient (None) for {call.name(worst.place)}", "returns-none", worst.place
         )
         raise _wrong(call, fault, entry, at, None)
-    if math.isfinite(worst.off) and not_linear(at, lambda other: _right(other, seed)):
+    if math.isfinite(worst.off) and not_linear(at, looked, lambda other: _right(other, seed)):
         raise _Ended(
             Gradient.DELIBERATE,
             "its backward is not linear in the gradient that it is given, and right for small or one-sided ones: it "

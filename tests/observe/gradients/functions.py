@@ -660,6 +660,19 @@ class LowerBound(Function):
         return grad * ((x >= 0.1) | (grad < 0))
 
 
+@kept(DELIBERATE, call=lambda kind: lambda x: kind.apply(4 * x))
+class GeluByTanh(Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return nn.functional.gelu(x, approximate="tanh")
+
+    @staticmethod
+    def backward(ctx, grad):
+        (z,) = ctx.saved_tensors
+        return grad * (0.5 * (1 + torch.erf(z / math.sqrt(2))) + z * torch.exp(-z * z / 2) / math.sqrt(2 * math.pi))
+
+
 # ---- wrong ones
 
 

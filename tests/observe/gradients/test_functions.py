@@ -7,12 +7,12 @@ import torch
 
 from collapsecheck.observe.gradients import Gradient
 
-from . import functions, further
+from . import functions, further, unseen
 from .conftest import Checked
 
-RIGHT = {**functions.RIGHT, **further.RIGHT}
-DELIBERATE = {**functions.DELIBERATE, **further.DELIBERATE}
-WRONG = {**functions.WRONG, **further.WRONG}
+RIGHT = {**functions.RIGHT, **further.RIGHT, **unseen.RIGHT}
+DELIBERATE = {**functions.DELIBERATE, **further.DELIBERATE, **unseen.DELIBERATE}
+WRONG = {**functions.WRONG, **further.WRONG, **unseen.WRONG}
 
 
 @pytest.mark.parametrize("name", RIGHT)
