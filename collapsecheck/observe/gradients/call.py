@@ -42,7 +42,8 @@ class Call:
     names: Sequence[str] = ()
     depth: int = 0
     untouched: frozenset[int] = frozenset()  # places of large tensors that are surely not changed in place
-    custom: bool = True
+    custom: bool = True  # else a layer, whose gradient is wrong only if something within is:
+    calls_custom: bool = False
 
     def name(self, place: int) -> str:
         """An argument for people."""

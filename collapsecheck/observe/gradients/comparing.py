@@ -21,7 +21,8 @@ ELEMENTS, OF_LAYERS, LARGE = (
 )  # elements looked at in each argument; fewer of layers, and where a call is expensive
 # A single entry may be off by this many times the tolerance of a sum over all entries.
 OF_ENTRIES = 10
-CERTAIN = 10  # times the uncertainty of the difference
+# A comparison tells something if it allows less than this share of the derivative, or of the outputs themselves.
+TELLING, NOTHING = 0.5, 1e-3
 FLOOR = 1e-9  # of the size of the outputs: rounding within the operation
 
 
@@ -34,6 +35,7 @@ class Entry:
     analytic: float
     numerical: Slope
     allowed: float
+    telling: bool = False  # whether a gradient that is far off would show
 
     @property
     def off(self) -> float:
@@ -147,9 +149,16 @@ class Comparison:
         value = abs(found.value) if found.known else 0.0
         scale = max(rough, value) if index is None else max(abs(analytic) if math.isfinite(analytic) else 0.0, value)
         least = 0.1 * tolerance * rough if index is not None else 0.0
-        allowed = tolerance * scale + least + CERTAIN * found.uncertainty + FLOOR * self.size
-        return Entry(place, index, analytic / step, Slope(found.value / step, found.uncertainty / step, found.kink),
-                     allowed / step)  # fmt: skip
+        allowed = tolerance * scale + least + self.precision.certain * found.uncertainty + FLOOR * self.size
+        seen = max(scale, abs(analytic) if math.isfinite(analytic) else 0.0)
+        return Entry(
+            place=place,
+            index=index,
+            analytic=analytic / step,
+            numerical=Slope(found.value / step, found.uncertainty / step, found.kink),
+            allowed=allowed / step,
+            telling=found.known and (allowed <= TELLING * seen or allowed <= NOTHING * self.size),
+        )
 
     def _pairs(self, values: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         yield from zip(values, self.weights, strict=True)

@@ -16,7 +16,7 @@ from collapsecheck.observe.gradients.points import direction, size_of
 from collapsecheck.observe.gradients.random_state import begin_at
 
 DRAWN = 24  # elements looked at to tell a step function
-LITTLE = 0.1  # a derivative below this share of the gradient counts as none
+LITTLE = 0.3  # a derivative below this share of the gradient counts as none
 FEW = 0.25  # share of the elements that may have one in a quantiser, whose scale follows the largest
 DRAWS = 64  # of a backward that is random
 LINEAR = 1e-5
@@ -71,6 +71,9 @@ def _nearly_step(comparison: Comparison, place: int) -> bool:
         for one in entries
         if one.known and abs(one.numerical.value) > LITTLE * max(abs(one.analytic), _typical(given))
     ]
+    factors = [one.numerical.value / one.analytic for one in given]
+    if factors and max(factors) - min(factors) <= 0.05 * max(map(abs, factors)):
+        return False  # a gradient that is too large everywhere
     if len(given) < 4 or len(given) < len(entries) / 2 or len(matter) > FEW * len(given):
         return False
     return _jumps(comparison, place)

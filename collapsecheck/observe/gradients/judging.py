@@ -138,10 +138,10 @@ def _precision(replay: Replay, values: Sequence[Tensor]) -> Precision:
     widely = _moving(replay, point, exact, 0.3)
     if widely < sum(one.numel() for one in exact) / 4:
         return DOUBLE
-    if _moving(replay, point, exact, 1e-3) > widely / 2:
-        return SINGLE
     halves = unmoved_in(torch.float16) or unmoved_in(torch.bfloat16)
-    return HALF if halves and _moving(replay, point, exact, 0.05) > widely / 2 else DOUBLE
+    if halves and _moving(replay, point, exact, 0.05) > widely / 2:
+        return HALF
+    return SINGLE if _moving(replay, point, exact, 1e-3) > widely / 2 else DOUBLE
 
 
 def _moving(replay: Replay, point: Point, exact: Sequence[Tensor], share: float) -> float:
@@ -164,7 +164,7 @@ def _compared(replay: Replay, precision: Precision, weights: Sequence[Tensor]) -
     _settle(here, entries)
     sound = {(one.place, one.index) for one in entries if one.known and one.index is not None}
     told = complaint(replay, sound) if precision is DOUBLE and sound else ""
-    known = {one.place for one in entries if one.known}
+    known = {one.place for one in entries if one.telling}
     tries = (TRIES if replay.call.custom else 1) + 2 * bool(told)
     beside = 0
     for seed in range(1, tries + 1):
@@ -176,8 +176,10 @@ def _compared(replay: Replay, precision: Precision, weights: Sequence[Tensor]) -
         _settle(at, along, seed)
         if told:
             _settle(at, [entry for place in _places(replay) for entry in at.elements(place, seed)])
-        known |= {one.place for one in along if one.known}
+        known |= {one.place for one in along if one.telling}
     names = [replay.call.name(place) for place in _places(replay) if place not in known]
+    if not known and precision is HALF:
+        return Gradient.SKIPPED, "it computes in half precision, where finite differences tell nothing", {}
     if not known:
         return Gradient.NOT_DIFFERENTIABLE, "it has no derivative at what it gets: kinks, jumps or too few digits", {}
     notes = [f"{' and '.join(names)} could not be compared: no derivative there"] if names else []
@@ -236,7 +238,7 @@ def _settle(at: Comparison, entries: Sequence[Entry], seed: int = 0) -> None:
         looked.append(at.worst_of(worst.place, seed))
     looked += [one for one in wrong if one.place == worst.place and one.index is not None]
     entry = max((one for one in looked if one.known), key=_distance, default=worst)
-    if at.gradients[worst.place] is None:
+    if at.gradients[worst.place] is None and call.custom:
         fault = Fault(
             f"its backward gives no gradient (None) for {call.name(worst.place)}", "returns-none", worst.place
         )
@@ -256,6 +258,12 @@ def _settle(at: Comparison, entries: Sequence[Entry], seed: int = 0) -> None:
         raise _Ended(
             Gradient.DELIBERATE,
             f"its gradient is an approximation that is off by at most {APPROXIMATE:.1%} of the largest entry",
+        )
+    if not (call.custom or call.calls_custom):
+        raise _Ended(
+            Gradient.DELIBERATE,
+            f"of {call.name(entry.place)} a part is cut off, as detach and no_grad do:{_at(entry, at)} its gradient is "
+            f"{entry.analytic:.4g} where finite differences give {entry.numerical.value:.4g}",
         )
     ratio = _ratio(looked)
     times = f", {ratio:.3g} times as much at every entry" if ratio is not None else ""

@@ -27,6 +27,8 @@ def call_of_layer(name: str, module: nn.Module, args: Any, kwargs: Any, depth: i
         own = copy.deepcopy(module, held)
     own._forward_hooks.clear()
     own._forward_pre_hooks.clear()
+    own._backward_hooks.clear()
+    own._backward_pre_hooks.clear()
     names = [key for key, one in own.named_parameters() if _smooth(one)]
     given = list(args) + list(kwargs.values())
     if any(isinstance(one, PackedSequence) for one in given):

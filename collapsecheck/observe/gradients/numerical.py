@@ -21,6 +21,7 @@ class Precision:
     rounding : relative.
     steps : relative to the size of what is varied, those tried first; `more` where these do not agree.
     tolerance : share of a derivative by which it may be off.
+    certain : so many uncertainties make a difference.
     """
 
     name: str
@@ -28,13 +29,14 @@ class Precision:
     steps: tuple[float, ...]
     more: tuple[float, ...]
     tolerance: float
+    certain: float = 10
 
 
 DOUBLE = Precision(
     name="double", rounding=2.3e-16, steps=(1e-4, 1e-5), more=(1e-2, 1e-3, 1e-6, 1e-7, 1e-8), tolerance=1e-4
 )
 SINGLE = Precision(name="single", rounding=1.2e-7, steps=(1e-2, 3e-3, 1e-3), more=(0.1, 3e-2, 3e-4), tolerance=5e-3)
-HALF = Precision(name="half", rounding=8e-3, steps=(0.3, 0.1, 0.05), more=(), tolerance=0.15)
+HALF = Precision(name="half", rounding=1e-3, steps=(0.3, 0.1, 0.05), more=(), tolerance=0.15, certain=3)
 
 
 @dataclass(frozen=True, slots=True)

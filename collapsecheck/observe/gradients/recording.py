@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -83,6 +84,8 @@ class _Recorder:
         finally:
             for handle in handles:
                 handle.remove()
+        own = {key[1] for key in self._seen if len(key) == 2 and key[0] != "layer"}
+        self.calls = [replace(one, calls_custom=one.module in own) for one in self.calls]
         for (function, name), count in self._left.items():
             message = f"{count} more calls were not checked, since so many were before"
             self.told.append(_told(message, function=function, module=name, depth=self._depth))

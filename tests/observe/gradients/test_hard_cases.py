@@ -430,7 +430,17 @@ class Layer(nn.Module):
 
 def test_a_layer_that_cuts_its_own_gradient(checked: Checked) -> None:
     (found,) = checked(nn.Sequential(Layer()), None, "layers")
-    assert (found.outcome, found.argument) == (Gradient.WRONG, "scale")
+    assert found.outcome is Gradient.DELIBERATE and "of scale a part is cut off" in found.message
+
+
+class Own(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return wrong(x)
+
+
+def test_a_layer_around_a_wrong_function(checked: Checked) -> None:
+    found = checked(nn.Sequential(Own()), None, "layers")
+    assert {one.function: one.outcome for one in found} == {"Own": Gradient.WRONG, "SwishSign": Gradient.WRONG}
 
 
 def test_recurrent_layers(checked: Checked) -> None:
