@@ -72,7 +72,7 @@ def _nearly_step(comparison: Comparison, place: int) -> bool:
         if one.known and abs(one.numerical.value) > LITTLE * max(abs(one.analytic), _typical(given))
     ]
     factors = [one.numerical.value / one.analytic for one in given]
-    if factors and max(factors) - min(factors) <= 0.05 * max(map(abs, factors)):
+    if factors and max(factors) - min(factors) < 0.05 * max(map(abs, factors)):
         return False  # a gradient that is too large everywhere
     if len(given) < 4 or len(given) < len(entries) / 2 or len(matter) > FEW * len(given):
         return False
