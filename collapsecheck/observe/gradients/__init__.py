@@ -59,6 +59,11 @@ class GradientCheck:
     known_by: str = ""
 
 
+def unchecked(message: str, *, function: str = "", module: str = "", depth: int = 0) -> GradientCheck:
+    """What could not be checked, and why."""
+    return GradientCheck(function=function, module=module, outcome=Gradient.SKIPPED, message=message, depth=depth)
+
+
 def gradient_checks(probe: Probe, which: str = CUSTOM) -> tuple[GradientCheck, ...] | None:
     """Check what a few items of the probe go through; the model and the state of all random numbers stay as they are.
 
@@ -74,8 +79,12 @@ def gradient_checks(probe: Probe, which: str = CUSTOM) -> tuple[GradientCheck, .
     from collapsecheck.observe.gradients.judging import judge
     from collapsecheck.observe.gradients.random_state import kept_random_state
     from collapsecheck.observe.gradients.recording import record
+    from collapsecheck.user_code import in_one_line
 
-    with kept_random_state(), kept_tensors(probe.module):
-        calls, told = record(probe, layers=which == LAYERS)
-        found = [judge(call) for call in calls]
+    try:
+        with kept_random_state(), kept_tensors(probe.module):
+            calls, told = record(probe, layers=which == LAYERS)
+            found = [judge(call) for call in calls]
+    except Exception as error:  # of a user's model anything may fail, and that must not cost the scan
+        told, found = [unchecked(f"the gradients could not be checked: {in_one_line(error)}")], []
     return tuple(sorted((*told, *found), key=lambda one: one.depth))

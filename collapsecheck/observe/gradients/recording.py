@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +15,7 @@ from torch.autograd import Function
 from collapsecheck.datasets.inputs import each, nbytes
 from collapsecheck.models.readout import out_of_memory
 from collapsecheck.observe import NotObservable
-from collapsecheck.observe.gradients import Gradient, GradientCheck
+from collapsecheck.observe.gradients import GradientCheck, unchecked
 from collapsecheck.observe.gradients.call import Call
 from collapsecheck.observe.gradients.copying import Differentiable, differentiable_copy
 from collapsecheck.observe.gradients.layers import call_of_layer
@@ -27,6 +29,7 @@ LARGE, FEW = 2**19, 2  # an item of more bytes than this, and how many of such
 MOST_CALLS = 128  # in all; of one function in one module at most:
 MOST_OF_ONE = 3  # which differ in shapes or in what else they are given
 MOST_BYTES = 2**30  # of arguments that are kept
+LARGE_MODEL = 2**28  # bytes of parameters
 
 
 def record(probe: Probe, *, layers: bool) -> tuple[list[Call], list[GradientCheck]]:
@@ -35,20 +38,16 @@ def record(probe: Probe, *, layers: bool) -> tuple[list[Call], list[GradientChec
     Returns the calls to check, and what can be told without checking any.
     """
     if not probe.batches or not probe.items:
-        return [], [_told("there is no item to run")]
+        return [], [unchecked("there is no item to run")]
     few = probe.first(ITEMS)
     size = nbytes(few.batches[0].inputs) / max(few.items, 1)
     few = few.first(FEW if size > LARGE else ITEMS)
     try:
         recorder = _Recorder(differentiable_copy(few.module), layers=layers)
     except NotObservable as error:
-        return [], [_told(str(error))]
+        return [], [unchecked(str(error))]
     recorder.run(few)
     return recorder.calls, recorder.told
-
-
-def _told(message: str, **values: Any) -> GradientCheck:
-    return GradientCheck(**{"function": "", "module": "", "outcome": Gradient.SKIPPED, "message": message, **values})
 
 
 class _Recorder:
@@ -76,11 +75,11 @@ class _Recorder:
         try:
             inputs = each(probe.batches[0].inputs, lambda one: _wanting(one.to(probe.device)))
             listening = Listener(self._heard).attached()
-            with torch.inference_mode(mode=False), torch.enable_grad(), readout.attached(), listening:
+            with torch.inference_mode(mode=False), torch.enable_grad(), readout.attached(), listening, self._saving():
                 readout(inputs)
         except Exception as error:  # a model may do in inference what it cannot do with gradients
             why = "memory ran out" if out_of_memory(error) else in_one_line(error)
-            self.told.append(_told(f"the model fails where gradients are wanted, so that not all was seen: {why}"))
+            self.told.append(unchecked(f"the model fails where gradients are wanted, so that not all was seen: {why}"))
         finally:
             for handle in handles:
                 handle.remove()
@@ -88,7 +87,13 @@ class _Recorder:
         self.calls = [replace(one, calls_custom=one.module in own) for one in self.calls]
         for (function, name), count in self._left.items():
             message = f"{count} more calls were not checked, since so many were before"
-            self.told.append(_told(message, function=function, module=name, depth=self._depth))
+            self.told.append(unchecked(message, function=function, module=name, depth=self._depth))
+
+    def _saving(self) -> AbstractContextManager[Any]:
+        """In a large model nothing is kept for a backward, which is never made here; only who depends on whom."""
+        if sum(one.nbytes for one in self._copied.parameters) < LARGE_MODEL:
+            return contextlib.nullcontext()
+        return torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, lambda nothing: torch.zeros(()))
 
     def _hooked(self, name: str, part: nn.Module) -> Iterable[Any]:
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -116,7 +121,7 @@ class _Recorder:
         except Exception as error:  # a module may hold what cannot be copied
             kind = type(module).__name__
             why = f"it cannot be copied: {in_one_line(error)}"
-            self.told.append(_told(why, function=kind, module=name, depth=self._depth))
+            self.told.append(unchecked(why, function=kind, module=name, depth=self._depth))
             return
         self._keep(call, name)
 
@@ -126,7 +131,7 @@ class _Recorder:
         if not plain:
             if not self._seen.get(("transformed", kind, name)):
                 why = "it is called within a transform of torch.func, where its arguments cannot be kept"
-                self.told.append(_told(why, function=name_of(kind), module=name, depth=self._depth))
+                self.told.append(unchecked(why, function=name_of(kind), module=name, depth=self._depth))
             self._seen["transformed", kind, name] = 1
             return
         key = (kind, name, tuple(_looks(one) for one in args))
@@ -140,7 +145,7 @@ class _Recorder:
         strange = next((one for one in args if isinstance(one, Tensor) and not _plain(one)), None)
         if strange is not None:
             why = f"it is given a tensor of a kind that cannot be varied ({type(strange).__name__}, {strange.layout})"
-            self.told.append(_told(why, function=name_of(kind), module=name, depth=self._depth))
+            self.told.append(unchecked(why, function=name_of(kind), module=name, depth=self._depth))
             return
         varied = self._varied(args)
         try:
@@ -148,7 +153,7 @@ class _Recorder:
                 kept = tuple(_kept(one) for one in args)
         except Exception as error:
             why = f"its arguments cannot be kept: {in_one_line(error)}"
-            self.told.append(_told(why, function=name_of(kind), module=name, depth=self._depth))
+            self.told.append(unchecked(why, function=name_of(kind), module=name, depth=self._depth))
             return
         self._keep(
             Call(

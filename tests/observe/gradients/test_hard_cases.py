@@ -481,3 +481,21 @@ def test_nothing_is_left_changed() -> None:
 def test_it_says_the_same_each_time(checked: Checked) -> None:
     model = nn.Sequential(WRONG["LayerNormNoMean"](), RIGHT["Softmax"]())
     assert checked(model) == checked(model)
+
+
+def test_a_large_model_keeps_nothing_for_a_backward(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collapsecheck.observe.gradients.recording.LARGE_MODEL", 1)
+    found = checked(nn.Sequential(RIGHT["CustomLinear"](), nn.Linear(8, WIDTH), Stem(), nn.Linear(4, 4)))
+    assert [one.outcome for one in found] == [Gradient.RIGHT, Gradient.WRONG]
+    monkeypatch.setattr("collapsecheck.observe.gradients.copying.COPIED", 0)
+    (found_too,) = checked(WRONG["SwishSign"]())
+    assert found_too.outcome is Gradient.WRONG
+
+
+def test_whatever_fails_costs_no_scan(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise MemoryError("no more")
+
+    monkeypatch.setattr("collapsecheck.observe.gradients.recording.record", broken)
+    (found,) = checked(WRONG["SwishSign"]())
+    assert found.outcome is Gradient.SKIPPED and "no more" in found.message
