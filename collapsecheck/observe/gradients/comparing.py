@@ -102,7 +102,7 @@ class Comparison:
     def unit(self, place: int, indices: Sequence[int]) -> Tensor:
         """A direction in some elements."""
         tensor = self.point[place]
-        made = torch.zeros_like(tensor)
+        made = torch.zeros_like(tensor, memory_format=torch.contiguous_format)
         made.view(-1)[list(indices)] = 1
         return torch.maximum(made, made.mT) if symmetric(tensor) else made
 

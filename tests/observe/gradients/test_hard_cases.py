@@ -239,6 +239,14 @@ REASONS: dict[str, tuple[Callable[[Tensor], Tensor], Gradient, str]] = {
     "emptied": (lambda x: Empties.apply(x * 1.0), Gradient.RIGHT, ""),
     "sparse": (lambda x: SparseRows.apply(x, torch.tensor([0, 3, 3, 5, 1, 2, 6, 7])), Gradient.RIGHT, ""),
     "setup_context": (TanhSetup.apply, Gradient.RIGHT, ""),
+    "transposed": (lambda x: Plain.apply(x.mT).mT, Gradient.RIGHT, ""),
+    "transposed, wrong": (lambda x: wrong(x.mT).mT, Gradient.WRONG, "finite differences"),
+    "expanded, wrong": (lambda x: wrong(x[:, :1].expand(-1, 5)), Gradient.WRONG, "finite differences"),
+    "channels last, wrong": (
+        lambda x: wrong(x.view(-1, 4, 2, 2).to(memory_format=torch.channels_last)),
+        Gradient.WRONG,
+        "finite differences",
+    ),
     "other arguments": (lambda x: OfList.apply([x, x], x.cos(), True, "a"), Gradient.RIGHT, ""),
 }
 
