@@ -2,7 +2,7 @@
 
     python benchmarks/gradcheck.py [--seeds 0 1 2]
 
-Every function of tests/observe/gradients in a small model: those that are right, those that are no derivative on
+Every function of tests/observe/gradcheck in a small model: those that are right, those that are no derivative on
 purpose, and those with a planted error. Then a model of 50 modules that hold custom functions, once with its custom
 functions checked and once with all of its layers.
 """
@@ -23,9 +23,9 @@ if str(HERE.parent) not in sys.path:
 import torch
 from torch import nn
 
-from collapsecheck.observe.gradients import Gradient, gradient_checks
-from tests.observe.gradients import functions, further, unseen
-from tests.observe.gradients.conftest import probe_of
+from collapsecheck.observe.gradcheck import Gradient, gradient_checks
+from tests.observe.gradcheck import functions, further, unseen
+from tests.observe.gradcheck.conftest import probe_of
 
 MODULES = 50
 

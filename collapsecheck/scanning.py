@@ -134,7 +134,7 @@ def scan(
     from collapsecheck.models import choose_readout, expected_input, load_callable, load_model
     from collapsecheck.observe import Observations
     from collapsecheck.observe.forward import Forward, choose_device, extract
-    from collapsecheck.observe.gradients import gradient_checks
+    from collapsecheck.observe.gradcheck import gradient_checks
     from collapsecheck.observe.probe import PROBE_ITEMS, ProbeTaker
     from collapsecheck.observe.repeatability import repeatability_of
     from collapsecheck.observe.weight_facts import weight_facts

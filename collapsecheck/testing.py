@@ -157,7 +157,7 @@ def right_gradients() -> Observations:
 
 def wrong_gradients() -> Observations:
     """A model whose own operation has a backward with the wrong sign."""
-    from collapsecheck.observe.gradients import Gradient
+    from collapsecheck.observe.gradcheck import Gradient
 
     return _differentiated(
         outcome=Gradient.WRONG, message="the gradient of argument 0 at [3] is -0.5 where finite differences give 0.5",
@@ -166,7 +166,7 @@ def wrong_gradients() -> Observations:
 
 
 def _differentiated(**told: Any) -> Observations:
-    from collapsecheck.observe.gradients import Gradient, GradientCheck
+    from collapsecheck.observe.gradcheck import Gradient, GradientCheck
 
     seen = power_law()
     facts = {"function": "Swish", "module": "1", "outcome": Gradient.RIGHT, "message": "", **told}

@@ -8,7 +8,7 @@ from itertools import chain
 from collapsecheck.causes import Cause, Remedy, Suspicion
 from collapsecheck.checks import Kind
 from collapsecheck.checks.custom_gradients import named
-from collapsecheck.observe.gradients import Gradient, GradientCheck
+from collapsecheck.observe.gradcheck import Gradient, GradientCheck
 from collapsecheck.scene import Scene
 
 _ADVICE = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from collapsecheck import testing
 from collapsecheck.checks import Check, Finding, Level
-from collapsecheck.observe.gradients import Gradient, GradientCheck
+from collapsecheck.observe.gradcheck import Gradient, GradientCheck
 
 if TYPE_CHECKING:
     from collapsecheck.observe import Observations

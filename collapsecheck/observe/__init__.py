@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collapsecheck.observe.cloud import Cloud, streaming_measurements
-from collapsecheck.observe.gradients import GradientCheck
+from collapsecheck.observe.gradcheck import GradientCheck
 from collapsecheck.observe.inputs import InputSummary
 from collapsecheck.observe.repeatability import Repeatability
 from collapsecheck.observe.sample import PairSample

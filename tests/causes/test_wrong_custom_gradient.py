@@ -12,7 +12,7 @@ from collapsecheck.causes import Status
 from collapsecheck.causes.wrong_custom_gradient import WrongCustomGradient
 from collapsecheck.diagnosis import diagnose, onset_of
 from collapsecheck.examination import examine
-from collapsecheck.observe.gradients import Gradient, GradientCheck, gradient_checks
+from collapsecheck.observe.gradcheck import Gradient, GradientCheck, gradient_checks
 from collapsecheck.verdict import judge
 from sample_models.own_functions import OwnActivation, Swish, SwishOfWrongTerm
 

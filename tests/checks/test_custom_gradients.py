@@ -10,7 +10,7 @@ from collapsecheck import testing
 from collapsecheck.checks import Level, Outcome
 from collapsecheck.checks.custom_gradients import CustomGradients
 from collapsecheck.examination import examine
-from collapsecheck.observe.gradients import Gradient, GradientCheck
+from collapsecheck.observe.gradcheck import Gradient, GradientCheck
 from collapsecheck.verdict import judge
 
 

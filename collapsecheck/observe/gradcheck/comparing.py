@@ -10,9 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from collapsecheck.observe.gradients.call import Made, Point, Replay
-from collapsecheck.observe.gradients.numerical import NONE, Precision, Slope, slope
-from collapsecheck.observe.gradients.points import chosen, direction, size_of, symmetric
+from collapsecheck.observe.gradcheck.call import Made, Point, Replay
+from collapsecheck.observe.gradcheck.numerical import NONE, Precision, Slope, slope
+from collapsecheck.observe.gradcheck.points import chosen, direction, size_of, symmetric
 
 ELEMENTS, OF_LAYERS, LARGE = (
     5,

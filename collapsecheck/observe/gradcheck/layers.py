@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence
 
-from collapsecheck.observe.gradients.call import Call
+from collapsecheck.observe.gradcheck.call import Call
 
 ROWS = 2  # of the inputs, where they are larger than this many numbers:
 LARGE = 2**12

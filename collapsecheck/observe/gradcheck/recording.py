@@ -15,12 +15,12 @@ from torch.autograd import Function
 from collapsecheck.datasets.inputs import each, nbytes
 from collapsecheck.models.readout import out_of_memory
 from collapsecheck.observe import NotObservable
-from collapsecheck.observe.gradients import GradientCheck, unchecked
-from collapsecheck.observe.gradients.call import Call
-from collapsecheck.observe.gradients.copying import Differentiable, differentiable_copy
-from collapsecheck.observe.gradients.layers import call_of_layer
-from collapsecheck.observe.gradients.listening import Listener, apply_of, name_of
-from collapsecheck.observe.gradients.random_state import begin_at
+from collapsecheck.observe.gradcheck import GradientCheck, unchecked
+from collapsecheck.observe.gradcheck.call import Call
+from collapsecheck.observe.gradcheck.copying import Differentiable, differentiable_copy
+from collapsecheck.observe.gradcheck.layers import call_of_layer
+from collapsecheck.observe.gradcheck.listening import Listener, apply_of, name_of
+from collapsecheck.observe.gradcheck.random_state import begin_at
 from collapsecheck.observe.probe import Probe
 from collapsecheck.user_code import in_one_line
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from collapsecheck.observe.gradients.call import Point, Replay
-from collapsecheck.observe.gradients.random_state import begin_at
+from collapsecheck.observe.gradcheck.call import Point, Replay
+from collapsecheck.observe.gradcheck.random_state import begin_at
 from collapsecheck.user_code import in_one_line
 
 STATE = "state-outside-the-context"

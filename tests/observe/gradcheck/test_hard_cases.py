@@ -15,8 +15,8 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from collapsecheck.observe.gradients import Gradient, gradient_checks
-from collapsecheck.observe.gradients.listening import custom_functions
+from collapsecheck.observe.gradcheck import Gradient, gradient_checks
+from collapsecheck.observe.gradcheck.listening import custom_functions
 
 from .conftest import Checked, probe_of
 from .functions import RIGHT, WIDTH, WRONG, Holder, SwishSign, TanhSetup
@@ -492,10 +492,10 @@ def test_it_says_the_same_each_time(checked: Checked) -> None:
 
 
 def test_a_large_model_keeps_nothing_for_a_backward(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collapsecheck.observe.gradients.recording.LARGE_MODEL", 1)
+    monkeypatch.setattr("collapsecheck.observe.gradcheck.recording.LARGE_MODEL", 1)
     found = checked(nn.Sequential(RIGHT["CustomLinear"](), nn.Linear(8, WIDTH), Stem(), nn.Linear(4, 4)))
     assert [one.outcome for one in found] == [Gradient.RIGHT, Gradient.WRONG]
-    monkeypatch.setattr("collapsecheck.observe.gradients.copying.COPIED", 0)
+    monkeypatch.setattr("collapsecheck.observe.gradcheck.copying.COPIED", 0)
     (found_too,) = checked(WRONG["SwishSign"]())
     assert found_too.outcome is Gradient.WRONG
 
@@ -504,6 +504,6 @@ def test_whatever_fails_costs_no_scan(checked: Checked, monkeypatch: pytest.Monk
     def broken(*_: Any, **__: Any) -> None:
         raise MemoryError("no more")
 
-    monkeypatch.setattr("collapsecheck.observe.gradients.recording.record", broken)
+    monkeypatch.setattr("collapsecheck.observe.gradcheck.recording.record", broken)
     (found,) = checked(WRONG["SwishSign"]())
     assert found.outcome is Gradient.SKIPPED and "no more" in found.message

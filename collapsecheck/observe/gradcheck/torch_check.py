@@ -7,10 +7,10 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from collapsecheck.observe.gradients.call import Replay, differentiable, flat, fresh, real
-from collapsecheck.observe.gradients.comparing import LARGE
-from collapsecheck.observe.gradients.points import size_of, symmetric
-from collapsecheck.observe.gradients.random_state import begin_at
+from collapsecheck.observe.gradcheck.call import Replay, differentiable, flat, fresh, real
+from collapsecheck.observe.gradcheck.comparing import LARGE
+from collapsecheck.observe.gradcheck.points import size_of, symmetric
+from collapsecheck.observe.gradcheck.random_state import begin_at
 from collapsecheck.user_code import in_one_line
 
 OUTPUTS = 4  # elements of all outputs, besides a sum of all with random weights

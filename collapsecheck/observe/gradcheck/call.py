@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collapsecheck.observe.gradients.random_state import begin_at
+from collapsecheck.observe.gradcheck.random_state import begin_at
 
 Point = dict[int, Tensor]
 """Real numbers of the arguments that are varied, by their place; complex ones with a last axis of two."""

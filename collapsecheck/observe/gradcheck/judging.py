@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collapsecheck.observe.gradients import Gradient, GradientCheck, habits
-from collapsecheck.observe.gradients.call import Call, NoGradient, Point, Replay
-from collapsecheck.observe.gradients.comparing import Comparison, Entry, weights_for
-from collapsecheck.observe.gradients.excuses import draws, is_step, not_linear, passes_on
-from collapsecheck.observe.gradients.habits import Fault
-from collapsecheck.observe.gradients.numerical import DOUBLE, HALF, SINGLE, Precision
-from collapsecheck.observe.gradients.points import direction, moved, size_of
-from collapsecheck.observe.gradients.torch_check import complaint
+from collapsecheck.observe.gradcheck import Gradient, GradientCheck, habits
+from collapsecheck.observe.gradcheck.call import Call, NoGradient, Point, Replay
+from collapsecheck.observe.gradcheck.comparing import Comparison, Entry, weights_for
+from collapsecheck.observe.gradcheck.excuses import draws, is_step, not_linear, passes_on
+from collapsecheck.observe.gradcheck.habits import Fault
+from collapsecheck.observe.gradcheck.numerical import DOUBLE, HALF, SINGLE, Precision
+from collapsecheck.observe.gradcheck.points import direction, moved, size_of
+from collapsecheck.observe.gradcheck.torch_check import complaint
 from collapsecheck.user_code import in_one_line
 
 TRIES = 2  # points beside the recorded one

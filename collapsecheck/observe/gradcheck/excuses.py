@@ -9,11 +9,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from collapsecheck.observe.gradients.call import Point, Replay
-from collapsecheck.observe.gradients.comparing import Comparison, Entry
-from collapsecheck.observe.gradients.numerical import DOUBLE, HALF
-from collapsecheck.observe.gradients.points import direction, size_of
-from collapsecheck.observe.gradients.random_state import begin_at
+from collapsecheck.observe.gradcheck.call import Point, Replay
+from collapsecheck.observe.gradcheck.comparing import Comparison, Entry
+from collapsecheck.observe.gradcheck.numerical import DOUBLE, HALF
+from collapsecheck.observe.gradcheck.points import direction, size_of
+from collapsecheck.observe.gradcheck.random_state import begin_at
 
 DRAWN = 24  # elements looked at to tell a step function
 LITTLE = 0.3  # a derivative below this share of the gradient counts as none

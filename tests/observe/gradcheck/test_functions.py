@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapsecheck.observe.gradients import Gradient
+from collapsecheck.observe.gradcheck import Gradient
 
 from . import functions, further, unseen
 from .conftest import Checked

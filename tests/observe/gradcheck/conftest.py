@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from collapsecheck.models.readout import Readout
-from collapsecheck.observe.gradients import GradientCheck, gradient_checks
+from collapsecheck.observe.gradcheck import GradientCheck, gradient_checks
 from collapsecheck.observe.probe import Probe, ProbeBatch
 
 Checked = Callable[..., tuple[GradientCheck, ...]]
