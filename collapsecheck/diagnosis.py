@@ -190,6 +190,7 @@ def _tested(cause: Cause, scene: Scene, suspicion: Suspicion, symptoms: Symptoms
         evidence=suspicion.evidence,
         expected=cause.expected,
         reason=reproduced or "no experiment without training can decide this",
+        together=suspicion.together,
         remedies=tuple(cause.remedies(scene, suspicion)),
     )
     if not scene.kind and cause.unrepeatable:
@@ -254,6 +255,10 @@ def _experimented(
         needed = max(enough, AS_MUCH * share)
         sham_restores = symptoms.gone(experiment.control.seen) and _share_restored(kind, before, control) >= needed
     made = replace(plain, change=experiment.change, before=before, after=after, control=control)
+    if experiment.repeats and sham_restores:
+        reason = f"nothing can be told from training anew: {experiment.sham} did not collapse here"
+        status = plain.status if plain.status is Status.LIKELY else Status.UNTESTED
+        return replace(made, status=status, reason=reason)
     if restored and sham_restores:
         return replace(made, status=Status.REFUTED, reason=f"a sham does the same: {experiment.sham}")
     if restored and experiment.lesser is not None and symptoms.gone(experiment.lesser.seen):

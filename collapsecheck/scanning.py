@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collapsecheck.causes import Diagnosis
-    from collapsecheck.checkpoints.recipe import Recipe
     from collapsecheck.checks import Finding
     from collapsecheck.observe import Observations
     from collapsecheck.observe.probe import ProbeTaker
@@ -77,6 +76,8 @@ def scan(
     labels: Path | None = None,
     loss: str | None = None,
     margin: float | None = None,
+    temperature: float | None = None,
+    last_loss: float | None = None,
     settings: Settings | None = None,
     progress: Progress = lambda stage, total, done: None,
 ) -> Report:
@@ -109,9 +110,11 @@ def scan(
         Preprocessing, as the options of the command line; `transform` is `FILE_OR_MODULE:CALLABLE`.
     labels
         File of labels, instead of those that the data bring along.
-    loss, margin
-        Name of the loss that the model was trained with, such as `triplet`, and its margin; by default what the
-        checkpoint tells.
+    loss, margin, temperature
+        The loss that the model was trained with: a name such as `triplet`, or `FILE_OR_MODULE:CALLABLE`, and its
+        settings; by default what the checkpoint tells.
+    last_loss
+        Its last value in the training; by default what the checkpoint tells.
     settings
         Gate, thresholds, device and the like; by default `Settings()`, which reads no file.
     progress
@@ -132,7 +135,10 @@ def scan(
     from collapsecheck.datasets.user_dataset import open_user_dataset
     from collapsecheck.errors import UsageError
     from collapsecheck.models import choose_readout, expected_input, load_callable, load_model
+    from collapsecheck.models.optimiser import idle_of, optimiser_of
+    from collapsecheck.objectives import recorded, stated
     from collapsecheck.observe import Observations
+    from collapsecheck.observe.backward import gradients_of
     from collapsecheck.observe.forward import Forward, choose_device, extract
     from collapsecheck.observe.gradcheck import gradient_checks
     from collapsecheck.observe.probe import PROBE_ITEMS, ProbeTaker
@@ -147,6 +153,8 @@ def scan(
         items = open_items(data, labels, opening)
     else:
         raise UsageError("nothing to scan the model on: give `data` or `dataset`")
+    labelled = items.labels is not None
+    objective = stated(loss, margin=margin, temperature=temperature, labelled=labelled) if loss else None
     progress("loading the model", None, 0)
     loaded = load_model(
         model,
@@ -156,6 +164,10 @@ def scan(
         allow_partial=allow_partial,
         trust_checkpoint=trust_checkpoint,
     )
+    recipe = recipe_of(read_training_state(loaded.checkpoint.content)).stated(
+        loss=objective.id if objective is not None else None, margin=margin, last_loss=last_loss
+    )
+    objective = objective or recorded(recipe.loss, margin=recipe.margin, temperature=temperature, labelled=labelled)
     readout = choose_readout(loaded, layer, pool)
     facts = weight_facts(loaded.module)  # on the CPU: not every device has float64
     loaded.module.to(device)
@@ -188,6 +200,8 @@ def scan(
         seed=settings.seed,
         advance=lambda rows: progress("embedding", len(batches), rows),
     )
+    probe = taker.probe()
+    read_optimiser = cache(lambda: optimiser_of(loaded))
     seen = Observations(
         embeddings=embeddings,
         inputs=inputs,
@@ -196,16 +210,22 @@ def scan(
         mismatched_keys=loaded.mismatched_keys,
         items=batches.seen,
         unreadable=tuple(batches.unreadable),
-        repeatability=repeatability_of(taker.probe()),
+        repeatability=repeatability_of(probe),
         weights=facts,
-        gradient_checks=gradient_checks(taker.probe(), settings.gradcheck),
+        gradient_checks=gradient_checks(probe, settings.gradcheck),
+        gradients_from=lambda: gradients_of(probe, objective),
+        idle_from=lambda: idle_of(loaded, read_optimiser),
     )
     report = report_on(
         seen,
         settings,
         taker,
         progress,
-        recipe=recipe_of(read_training_state(loaded.checkpoint.content)).stated(loss=loss, margin=margin),
+        training={
+            "recipe": recipe,
+            "objective": objective,
+            "read_optimiser": read_optimiser,
+        },
         model=ModelFacts(
             path=str(model),
             sha256=loaded.checkpoint.sha256,
@@ -283,9 +303,12 @@ def report_on(
     model: ModelFacts,
     data: DataFacts,
     run: dict[str, Any],
-    recipe: Recipe | None = None,
+    training: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Examine, judge, locate, diagnose and decide; everything after the observations, for any source of them."""
+    """Examine, judge, locate, diagnose and decide; everything after the observations, for any source of them.
+
+    `training` are the fields of a `Scene` that tell of it.
+    """
     thresholds = {**settings.thresholds}
     thresholds["readable-data"] = {"error": settings.max_unreadable, **thresholds.get("readable-data", {})}
     checks = [name for name in settings.select if name in all_checks()]
@@ -295,7 +318,7 @@ def report_on(
     if taker is not None:
         depth = _depth(
             seen=seen, findings=findings, verdict=verdict, settings=settings, thresholds=thresholds, taker=taker,
-            progress=progress, recipe=recipe,
+            progress=progress, training=training or {},
         )  # fmt: skip
     spectrum = seen.spectrum
     counts, edges = np.zeros(0, np.intp), np.array([-1.0, 1.0])
@@ -333,11 +356,11 @@ def _depth(
     thresholds: Mapping[str, Mapping[str, float]],
     taker: ProbeTaker,
     progress: Progress,
-    recipe: Recipe | None,
+    training: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Where it begins, and why: what the report says of it."""
-    from collapsecheck.checkpoints.recipe import Recipe
     from collapsecheck.diagnosis import all_causes, diagnose, onset_of
+    from collapsecheck.outlook import outlook_of
     from collapsecheck.scene import Scene
 
     scene = Scene(
@@ -346,7 +369,8 @@ def _depth(
         kind=verdict.kind,
         probe=taker.probe(),
         layers=taker.layers(),
-        recipe=recipe or Recipe(),
+        trial=settings.trial,
+        **training,
     )
     diagnoses: tuple[Diagnosis, ...] = ()
     if settings.diagnose:
@@ -372,7 +396,8 @@ def _depth(
         )
         for layer in scene.path
     )
-    return {"layers": layers, "onset": onset_of(scene, diagnoses), "diagnoses": diagnoses}
+    outlook = outlook_of(scene) if settings.diagnose else None
+    return {"layers": layers, "onset": onset_of(scene, diagnoses), "diagnoses": diagnoses, "outlook": outlook}
 
 
 def check_settings(settings: Settings) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
 from torch import nn
 
+from collapsecheck.checkpoints.optimiser_facts import OptimiserFacts
 from collapsecheck.checkpoints.recipe import Recipe
 from collapsecheck.checks import Finding, Kind
+from collapsecheck.errors import CollapsecheckError
 from collapsecheck.learnt import LearntCollapse, learnt_collapse
 from collapsecheck.models.freshness import UNTRAINED, Freshness, measure_freshness
-from collapsecheck.observe import Observations
+from collapsecheck.objectives import Objective
+from collapsecheck.observe import NotObservable, Observations
 from collapsecheck.observe.layers import Layer
+from collapsecheck.observe.objective_facts import ObjectiveFacts, objective_facts
 from collapsecheck.observe.probe import Probe
+from collapsecheck.observe.rehearsal import Rehearsal
+from collapsecheck.observe.twin import untrained
 from collapsecheck.observe.weights import Weight, biases_of, weights_of
 from collapsecheck.onset import Onset, locate
 
@@ -34,6 +41,9 @@ class Scene:
     probe : a sample of the items with the model; `find` and `confirm` are its halves.
     layers : what happened in depth on the probe.
     recipe : how the model was trained, as far as the checkpoint or the user tells.
+    objective : the loss of the training, where it is told and can be computed.
+    trial : seconds that may be spent on training fresh copies; 0 for none.
+    read_optimiser : reads what the optimiser in the checkpoint tells, see `optimiser`.
     """
 
     seen: Observations
@@ -42,9 +52,13 @@ class Scene:
     probe: Probe
     layers: Sequence[Layer]
     recipe: Recipe = field(default_factory=Recipe)
+    objective: Objective | None = None
+    trial: float = 0.0
+    read_optimiser: Callable[[], OptimiserFacts | None] = lambda: None
 
     def __post_init__(self) -> None:
         self.find, self.confirm = self.probe.halves()
+        self.unasked = ""  # why the loss that is told has no value here
 
     def confirming_on(self, probe: Probe) -> Scene:
         """The same scene, with its changes judged on other items."""
@@ -73,6 +87,45 @@ class Scene:
         if self.kind not in (Kind.COMPLETE, Kind.CONE) or self.untrained:
             return None
         return learnt_collapse(self.find, self.path, self.weights)
+
+    @cached_property
+    def asked(self) -> ObjectiveFacts | None:
+        """What the loss of the training does at these embeddings; None where it is not told or has no value."""
+        if self.objective is None:
+            return None
+        try:
+            return objective_facts(self.probe, self.objective)
+        except NotObservable as reason:
+            self.unasked = str(reason)
+            return None
+
+    @cached_property
+    def rehearsal(self) -> Rehearsal | None:
+        """Trains fresh copies as the model was trained; None without a loss, or where no time is given for it."""
+        if self.objective is None or self.trial <= 0:
+            return None
+        return Rehearsal(
+            probe=self.find,
+            objective=self.objective,
+            kind=self.recipe.kind,
+            rate=self.recipe.rate,
+            weight_decay=self.recipe.weight_decay or 0.0,
+            seconds=self.trial,
+        )
+
+    @cached_property
+    def untrained_spread(self) -> float:
+        """Relative spread of the embeddings of an untrained twin; NaN where it cannot be made to run."""
+        try:
+            found = untrained(self.find).seen.measurements.get("unit_spread")
+        except CollapsecheckError:
+            return math.nan
+        return found.value if found is not None else math.nan
+
+    @cached_property
+    def optimiser(self) -> OptimiserFacts | None:
+        """What the optimiser in the checkpoint tells; reads all moments, twice as much as the weights. None without."""
+        return self.read_optimiser()
 
     @property
     def module(self) -> nn.Module:

@@ -36,6 +36,7 @@ class Settings:
     precision : of the model's pass.
     diagnose : whether causes are looked for when something is wrong.
     gradcheck : whose gradients are compared with finite differences: "custom" operations, all "layers", or "never".
+    trial : seconds that may be spent on training fresh copies, to prove causes that only training can; 0 for none.
     """
 
     fail_on: str = "collapsed"
@@ -52,6 +53,7 @@ class Settings:
     precision: str = "fp32"
     diagnose: bool = True
     gradcheck: str = "custom"
+    trial: float = 0.0
 
     def __post_init__(self) -> None:
         _one_of("fail-on", self.fail_on, FAIL_ON)
@@ -65,6 +67,8 @@ class Settings:
                 raise UsageError(f"{name.replace('_', '-')} must be at least 1, not {value}")
         if self.workers is not None and self.workers < 0:
             raise UsageError(f"workers must be 0 or more, not {self.workers}")
+        if not 0 <= self.trial < math.inf:
+            raise UsageError(f"trial must be a number of seconds, 0 or more, not {self.trial}")
         if self.seed < 0:
             raise UsageError(f"seed must be 0 or more, not {self.seed}")
         for check, limits in self.thresholds.items():

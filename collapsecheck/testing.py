@@ -198,3 +198,56 @@ def unrepeatable() -> Observations:
     seen = power_law()
     seen.repeatability = Repeatability(again=0.0, elsewhere=0.5)
     return seen
+
+
+def learning() -> Observations:
+    """A model of four layers whose gradient reaches all of them."""
+    return _graded([1.0, 0.8, 1.2, 1.0])
+
+
+def vanishing() -> Observations:
+    """A model of eight layers whose gradient fades by a factor of ten from each to the one before."""
+    return _graded([10.0**-i for i in range(8, 0, -1)])
+
+
+def exploding() -> Observations:
+    """A model of eight layers whose gradient grows by a factor of ten from each to the one before."""
+    return _graded([10.0**i for i in range(8, 0, -1)])
+
+
+def cut_off() -> Observations:
+    """A trained model whose first layers nobody has trained, and that no gradient reaches."""
+    return _graded([float("nan"), float("nan"), 1.0, 1.0], moves=0.05, fresh=True)
+
+
+def jumping() -> Observations:
+    """A model whose embeddings jump between items."""
+    return _graded([1.0, 1.0], excess=1e4)
+
+
+def _graded(
+    gradients: list[float], *, moves: float = float("nan"), fresh: bool | None = None, excess: float = 0.8
+) -> Observations:
+    from collapsecheck.observe.gradients import Gradients, LayerGradient
+
+    seen = trained()
+    layers = tuple(
+        LayerGradient(
+            layer=str(place),
+            type="Linear",
+            depth=place,
+            tensors=(f"{place}.weight",),
+            weight=1.0,
+            gradient=gradient,
+            matrix=True,
+            moves=float("nan") if gradient > 0 else moves,
+            fresh=None if gradient > 0 else fresh,
+        )
+        for place, gradient in enumerate(gradients)
+    )
+    made = Gradients(
+        objective="spread", stated=False, items=64, value=0.0, layers=layers, similarity=0.0, elasticity=0.8,
+        excess=excess, reasons={},
+    )  # fmt: skip
+    seen.gradients_from = lambda: made
+    return seen

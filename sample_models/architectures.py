@@ -139,6 +139,33 @@ def deep_normalised_convolutional() -> nn.Module:
     return _deep_convolutional(normalised=True)
 
 
+def vgg() -> nn.Module:
+    """Thirteen convolutions in a row, in the style of VGG-16, without normalisation."""
+    layers: list[nn.Module] = []
+    for place, entering in enumerate((1, *[32] * 12)):
+        layers += [nn.Conv2d(entering, 32, 3, padding=1), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if place in (4, 8) else []
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(128, WIDTH))
+
+
+def tall_perceptron() -> nn.Module:
+    """Fourteen linear layers and ReLU in a row."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for _ in range(14):
+        layers += [nn.Linear(64, 64), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(64, WIDTH))
+
+
+def cut_convolutional() -> nn.Module:
+    """Convolutions, of which the first two are cut off from the gradient."""
+    return _cut(4, plain())
+
+
+def cut_perceptron() -> nn.Module:
+    """A perceptron whose first two layers are cut off from the gradient."""
+    return _cut(5, perceptron())
+
+
 def transformer() -> nn.Module:
     """A vision transformer on patches of 2x2 pixels, pre-norm, read out by the mean of its tokens."""
     return Transformer()
@@ -147,6 +174,20 @@ def transformer() -> nn.Module:
 def recurrent() -> nn.Module:
     """A GRU that reads a picture row by row, and a linear layer on its last state."""
     return Recurrent()
+
+
+class Detached(nn.Module):
+    """Passes on what it gets, without its history: a line of code that is forgotten easily."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same tensor, for which no gradient comes back."""
+        return x.detach()
+
+
+def _cut(behind: int, model: nn.Module) -> nn.Module:
+    """The same layers, with the history lost behind some of them."""
+    layers = list(model.children())
+    return nn.Sequential(*layers[:behind], Detached(), *layers[behind:])
 
 
 class Block(nn.Module):

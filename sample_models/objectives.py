@@ -110,6 +110,26 @@ def _pairs(encoder: nn.Module, pictures: Tensor, classes: Tensor) -> tuple[Tenso
     return functional.cosine_similarity(first, second), classes[: len(first)] == classes[len(first) :]
 
 
+def sigmoid_cosines(encoder: nn.Module, _head: nn.Module, pictures: Tensor, classes: Tensor) -> Tensor:
+    """Binary cross-entropy of sigmoid(cosine), alike and different pairs counting the same; never below 0.3133."""
+    rows = functional.normalize(encoder(pictures), dim=1)
+    first, second = torch.triu_indices(len(rows), len(rows), offset=1)
+    alike = (classes[first] == classes[second]).float()
+    cosine = (rows[first] * rows[second]).sum(dim=1)
+    each = functional.binary_cross_entropy_with_logits(cosine, alike, reduction="none")
+    return ((each * alike).sum() / alike.sum() + (each * (1 - alike)).sum() / (1 - alike).sum()) / 2
+
+
+def all_triplets(encoder: nn.Module, _head: nn.Module, pictures: Tensor, classes: Tensor) -> Tensor:
+    """All triplets of squared distances that are not normalised: the mean over those that violate the margin."""
+    rows = encoder(pictures)
+    distance = (rows[:, None] - rows[None]).square().sum(dim=2)
+    same = classes[:, None] == classes[None]
+    violated = functional.relu(distance[:, :, None] - distance[:, None, :] + MARGIN)
+    counted = same[:, :, None] & ~same[:, None, :]
+    return (violated * counted).sum() / (violated.gt(0) & counted).sum().clamp(min=1)
+
+
 def semi_hard_triplets(encoder: nn.Module, _head: nn.Module, pictures: Tensor, classes: Tensor) -> Tensor:
     """Triplets of unit rows: the mean over all that violate the margin."""
     rows = functional.normalize(encoder(pictures), dim=1)

@@ -60,6 +60,7 @@ class Suspicion:
     size: float = 1.0  # how much the experiment changes: the smallest sufficient change is the better explanation
     numbers: Mapping[str, Any] = field(default_factory=dict)
     roots: frozenset[str] = frozenset()  # layers at which whatever else is found follows from this
+    together: tuple[str, ...] = ()  # causes without which this one would have done no harm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class Intervention:
     lesser: Probe | None = None
     lesser_change: str = ""
     treats: bool = False  # helps against the symptom without touching its cause: never more than `likely`
+    repeats: bool = False  # the control repeats a training: without the symptom in it nothing can be told
 
 
 class Cause(ABC):
@@ -128,4 +130,5 @@ class Diagnosis:
     also_sufficient: bool = False
     expected: bool = False
     treats: bool = False  # what was changed helps whatever the cause is, so that it explains nothing
+    together: tuple[str, ...] = ()  # other causes that it took as well
     remedies: tuple[Remedy, ...] = ()

@@ -24,6 +24,11 @@ STRONG = 1e-3
 # Size of a weight (0.58 as torch initialises, trained ones 0.2 to 3) that a decay of that strength explains.
 LESS = 0.25
 
+# Weights of which decay alone would have left more than this were made small by something else.
+INNOCENT = 0.7
+# Share of decay in the last step from which it holds the loss in balance; while a model learns it is below 0.1.
+BALANCED = 0.4
+
 
 class ExcessiveWeightDecay(Cause):
     """Weight decay outweighs the loss: the weights shrink towards zero, and with them the embeddings.
@@ -38,7 +43,7 @@ class ExcessiveWeightDecay(Cause):
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Compare weights and biases with their initialisation, and read the optimiser's settings."""
-        recorded = scene.recipe.weight_decay or 0.0
+        recorded = _strong_decay(scene)
         small = _shrunk(scene) if recorded >= STRONG else too_small(scene)
         if len(small) < 2 or len(small) < MOST * len(scene.weights) or scene.untrained:
             return
@@ -55,6 +60,7 @@ class ExcessiveWeightDecay(Cause):
             evidence=(
                 f"{' and '.join(told)} have shrunk, to 1/{1 / (math.sqrt(3) * least):.2g} of torch's initialisation"
                 + (f"; the optimiser in the file has a weight decay of {recorded:g}" if recorded >= STRONG else "")
+                + _last_step(scene)
             ),
             known=True,
             size=0.5 * len(small),
@@ -98,6 +104,30 @@ class ExcessiveWeightDecay(Cause):
                 effect="train again",
             ),
         )
+
+
+def _strong_decay(scene: Scene) -> float:
+    """The decay that the file tells of; 0 where so few steps at so low a rate were made that it can have done little.
+
+    A usual decay of AdamW, 0.01, takes tens of thousands of steps at a usual rate to show.
+    """
+    told = scene.recipe.weight_decay or 0.0
+    facts = scene.optimiser if told >= STRONG else None
+    if facts is not None and facts.fits and facts.decay_left is not None and facts.decay_left > INNOCENT:
+        return 0.0
+    return told
+
+
+def _last_step(scene: Scene) -> str:
+    """What the moments of the optimiser tell of the decay in its last step."""
+    facts = scene.optimiser
+    if facts is None or not facts.fits or facts.decay_share is None:
+        return ""
+    if facts.decayed:
+        return f"; in {len(facts.decayed)} weights its last step was nothing but decay"
+    if facts.decay_share >= BALANCED:
+        return f"; decay was {facts.decay_share:.0%} of what moved the weights last, no less than the loss"
+    return ""
 
 
 def _shrunk(scene: Scene) -> list[Weight]:

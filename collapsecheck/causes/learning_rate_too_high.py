@@ -10,6 +10,7 @@ from torch import nn
 
 from collapsecheck.causes import Cause, Remedy, Suspicion
 from collapsecheck.checks import Kind
+from collapsecheck.learnt import LearntCollapse
 from collapsecheck.scene import Scene
 
 # Median `Weight.size` (0.58 as torch initialises, trained ones 0.2 to 3) that only steps that are too large lead to,
@@ -21,8 +22,22 @@ GROWN_AND_LEARNT = 1.6
 LARGE_BIAS = 0.15
 # Rates from which training is at risk: of what moves every weight by about the rate per step, and of plain SGD.
 RISKY, RISKY_SGD = 0.02, 0.5
+# Median size below which steps are large because the weights are small, as weight decay makes them.
+USUAL = 0.2
+# Next step over weights, as the moments imply it, that no sound training has (in benchmarks/optimisers.py they reach
+# 0.02 at the last rate and 0.05 at the peak of the schedule, those at a rate 30 to 300 times too high 0.13 to 0.3 while
+# they live; the same bound as in AutoTrainer, Zhang et al. 2021); only weights of a usual size tell by it, and not
+# Adam's first steps, which are as large as the rate.
+THROWN, LEAST_STEPS = 0.1, 50
+# Running mean of the gradients over their size where no gradient comes any more; 0.0014 in a sound training whose loss
+# was all but zero, 0.05 and more in others.
+SILENT = 1e-4
+# So many times a risky rate explains a collapse that was learnt, whatever the weights have become. What normalisation
+# protects stands more: large batches are trained at SGD's 3.2 (Goyal et al. 2017, arXiv:1706.02677).
+EXTREME, EXTREME_NORMALISED = 2.0, 10.0
 # Largest share of the weights that may still look as if drawn at random: an initialisation can be too large as well.
 MOST_FRESH = 0.5
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 class LearningRateTooHigh(Cause):
@@ -30,7 +45,8 @@ class LearningRateTooHigh(Cause):
 
     Nearly all weights and biases are several times as large as any initialiser or sound training leaves them, which a
     fault of one layer does not do. The optimiser's state in the checkpoint, where there is one, tells the rate. What
-    dies then is a consequence (Lu et al. 2019, arXiv:1903.06733). That it was the rate, only training again can prove.
+    dies then is a consequence (Lu et al. 2019, arXiv:1903.06733). Its moments tell the size of the next step: about a
+    thousandth of the weights is usual, a tenth is not. That it was the rate, only training again can prove.
     """
 
     explains = frozenset(Kind)
@@ -56,10 +72,14 @@ class LearningRateTooHigh(Cause):
         if len(sizes) < 2 or not np.isfinite(sizes).all():
             return
         grown = float(np.median(sizes))
+        moments, thrown = _moments(scene, grown)
+        told += moments
         least = GROWN_AS_TOLD if risky else GROWN
         together = scene.learnt_collapse
         learnt = together is not None and together.sure and grown >= GROWN_AND_LEARNT
-        if (grown < least or not _biases_grown(scene)) and not learnt:
+        blown_up = grown >= least and _biases_grown(scene)
+        extreme = risky and together is not None and _extreme(scene)
+        if not blown_up and not learnt and not thrown and not extreme:
             return
         fresh = scene.freshness.share
         if fresh is not None and fresh > MOST_FRESH:
@@ -70,9 +90,11 @@ class LearningRateTooHigh(Cause):
             evidence=(
                 f"weights have grown in all layers, the median of {len(sizes)} is {grown / 0.58:.0f} times as large as "
                 f"torch initialises{', and so have the biases' if not learnt else ', and draw items together'}{told}"
+                if blown_up or learnt
+                else f"{_restless(together) if extreme else 'all weights move so far that nothing settles'}{told}"
             ),
             known=True,
-            roots=everywhere,
+            roots=everywhere if blown_up or learnt else together.roots if together is not None else frozenset(),
         )
 
     def remedies(self, scene: Scene, suspicion: Suspicion) -> Sequence[Remedy]:
@@ -96,6 +118,32 @@ class LearningRateTooHigh(Cause):
                 reference="Pascanu et al. 2013, arXiv:1211.5063",
             ),
         )
+
+
+def _extreme(scene: Scene) -> bool:
+    normalised = any(isinstance(module, _NORMS) for module in scene.module.modules())
+    risky = RISKY if scene.recipe.adaptive else RISKY_SGD
+    return (scene.recipe.rate or 0.0) >= risky * (EXTREME_NORMALISED if normalised else EXTREME)
+
+
+def _restless(together: LearntCollapse | None) -> str:
+    layers = together.layers if together is not None else 0
+    return f"training has brought items together in {layers} layers, at a rate that is out of all usual range"
+
+
+def _moments(scene: Scene, grown: float) -> tuple[str, bool]:
+    """What the moments of the optimiser tell, and whether that is a step that no weights of a usual size survive."""
+    facts = scene.optimiser if scene.recipe.rate is not None else None
+    if facts is None or not facts.fits:
+        return "", False
+    updates = facts.updates
+    if updates is not None and updates.median >= THROWN:
+        lasting = facts.steps is None or facts.steps[0] >= LEAST_STEPS
+        told = f"; its moments imply a next step of {updates.median:.2g} times the weights, where 0.001 is usual"
+        return told, lasting and grown >= USUAL
+    if facts.silence is not None and facts.silence < SILENT:
+        return "; its moments tell that hardly any gradient comes any more", False
+    return "", False
 
 
 def _module(scene: Scene, layer: str) -> nn.Module:

@@ -90,7 +90,7 @@ def _moments(
         return None
     sums = _Sums(group, number(entry.get("step")))
     fitting = isinstance(weight, StoredTensor) and weight.shape == either.shape and weight.is_floating_point
-    for m, v, w in _chunks(first, second, weight if fitting else None):
+    for m, v, w in chunks(first, second, weight if fitting else None):
         sums.add(m, v, w)
     n = either.numel
     return Moments(
@@ -150,7 +150,7 @@ class _Sums:
         return _root(self.update / self.weight)
 
 
-def _chunks(*stored: StoredTensor | None) -> Iterator[list[torch.Tensor | None]]:
+def chunks(*stored: StoredTensor | None) -> Iterator[list[torch.Tensor | None]]:
     """Yield the same elements of each tensor, in float64."""
     flat = [None if held is None else held.tensor().reshape(-1) for held in stored]
     size = next(len(one) for one in flat if one is not None)

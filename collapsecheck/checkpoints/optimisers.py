@@ -18,6 +18,8 @@ _MOST_GROUPS = 50  # whose settings are kept
 _MOST_STEPS = 2000  # counters that are read
 _MOST_OPTIMISERS = 20
 _COUNTERS = ("num_batches_tracked", "running_mean", "running_var")
+_WHOLE = ("exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg")  # as large as the parameter
+_FACTORS = ("_row", "_col", "row_var", "col_var")  # sums over rows and columns, as Adafactor keeps them
 
 Id = int | str
 
@@ -133,20 +135,20 @@ def names_of(stored: StoredOptimiser, weights: Mapping[str, Any]) -> Mapping[Id,
     everyone = [one for ids in stored.ids for one in ids]
     if everyone and all(isinstance(one, str) and one in weights for one in everyone):
         return {one: str(one) for one in everyone}
-    names = _parameter_names(weights)
+    names = parameter_names(weights)
     matrices = [name for name in names if len(weights[name].shape) > 1]
     vectors = [name for name in names if len(weights[name].shape) < 2]
     for order in (names, matrices + vectors, vectors + matrices):
         if len(order) != len(everyone) or len(set(everyone)) != len(everyone):
             return {}
-        known = [(one, shape) for one in everyone if (shape := _shape(stored.state.get(one, {}))) is not None]
+        known = [(one, shape) for one in everyone if (shape := shape_of(stored.state.get(one, {}))) is not None]
         given = dict(zip(everyone, order, strict=True))
         if known and all(weights[given[one]].shape == shape for one, shape in known):
             return given
     return {}
 
 
-def _parameter_names(weights: Mapping[str, Any]) -> list[str]:
+def parameter_names(weights: Mapping[str, Any]) -> list[str]:
     """Name the weights that are learnt, tied ones once."""
     names: dict[Any, str] = {}
     for name, held in weights.items():
@@ -157,8 +159,13 @@ def _parameter_names(weights: Mapping[str, Any]) -> list[str]:
     return list(names.values())
 
 
-def _shape(entry: Mapping[Any, Any]) -> tuple[int, ...] | None:
-    """Return the shape of a parameter: that of whatever in its entry is no counter."""
+def shape_of(entry: Mapping[Any, Any]) -> tuple[int, ...] | None:
+    """Return the shape of a parameter: that of whatever in its entry is no counter; None where nothing tells it."""
+    for name in _WHOLE:
+        if isinstance(held := entry.get(name), StoredTensor):
+            return held.shape
+    if any(isinstance(name, str) and name.endswith(_FACTORS) for name in entry):
+        return None
     shapes = [held.shape for name, held in entry.items() if isinstance(held, StoredTensor) and name != "step"]
     return max(shapes, key=len, default=None)
 

@@ -45,10 +45,14 @@ class Recipe:
         name = "".join(filter(str.isalnum, (self.loss or "").lower()))
         return any(word in name for word in words)
 
-    def stated(self, *, loss: str | None = None, margin: float | None = None) -> Recipe:
+    def stated(self, *, loss: str | None = None, margin: float | None = None, last_loss: float | None = None) -> Recipe:
         """The same, with what the user says in place of what the file tells."""
-        loss = printable(loss, _LONGEST) if loss else self.loss
-        return replace(self, loss=loss, margin=self.margin if margin is None else margin)
+        return replace(
+            self,
+            loss=printable(loss, _LONGEST) if loss else self.loss,
+            margin=self.margin if margin is None else margin,
+            last_loss=self.last_loss if last_loss is None else last_loss,
+        )
 
 
 def recipe_of(training: TrainingState) -> Recipe:

@@ -71,9 +71,19 @@ def scan(
     ] = None,
     labels: options.Labels = None,
     loss: Annotated[
-        str | None, typer.Option("--loss", help="Loss of the training, such as triplet; else what the file tells.")
+        str | None,
+        typer.Option(
+            "--loss",
+            metavar="NAME or FILE_OR_MODULE:CALLABLE",
+            help="Loss of the training: triplet, batch-hard-triplet, contrastive, sup-con, nt-xent, cross-entropy, "
+            "cosine-bce, positive-cosine, vicreg, mse, or your code; else what the file tells.",
+        ),
     ] = None,
     margin: Annotated[float | None, typer.Option("--margin", help="Margin of that loss.")] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", help="Temperature of that loss.")] = None,
+    last_loss: Annotated[
+        float | None, typer.Option("--last-loss", help="Its last value in the training; else what the file tells.")
+    ] = None,
     max_samples: Annotated[
         int | None, typer.Option("--max-samples", help="Use at most so many items, drawn evenly from the classes.")
     ] = None,
@@ -95,6 +105,10 @@ def scan(
             "--gradcheck", help="Compare gradients with finite differences: of custom operations, layers, or never."
         ),
     ] = None,
+    trial: Annotated[
+        float | None,
+        typer.Option("--trial", metavar="SECONDS", help="Time to train fresh copies, for what only that can prove."),
+    ] = None,
     seed: options.Seed = None,
     fail_on: options.FailOn = None,
     require: options.Require = None,
@@ -113,7 +127,7 @@ def scan(
     """
     settings = options.settings_from(
         set_=set_, require=require, select=select, ignore=ignore, fail_on=fail_on, seed=seed,
-        diagnose=diagnose, gradcheck=gradcheck, max_samples=max_samples, max_unreadable=max_unreadable,
+        diagnose=diagnose, gradcheck=gradcheck, trial=trial, max_samples=max_samples, max_unreadable=max_unreadable,
         device=device, precision=precision,
         batch_size=options.whole(batch_size, "--batch-size"), workers=options.whole(workers, "--workers"),
     )  # fmt: skip
@@ -137,6 +151,7 @@ def scan(
             allow_partial=allow_partial, trust_checkpoint=trust_checkpoint, layer=layer,
             pool="cls" if pool == "cls" else "mean", size=options.size(size), mean=options.numbers(mean, "--mean"),
             std=options.numbers(std, "--std"), input_scale=input_scale, transform=transform, labels=labels,
-            loss=loss, margin=margin, settings=settings, progress=progress,
+            loss=loss, margin=margin, temperature=temperature, last_loss=last_loss, settings=settings,
+            progress=progress,
         )  # fmt: skip
     return deliver(report, renderer, output)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from collapsecheck.observe.cloud import Cloud, streaming_measurements
 from collapsecheck.observe.gradcheck import GradientCheck
+from collapsecheck.observe.gradients import Gradients
 from collapsecheck.observe.inputs import InputSummary
 from collapsecheck.observe.repeatability import Repeatability
 from collapsecheck.observe.sample import PairSample
@@ -51,6 +52,8 @@ class Observations:
     weights : what the weights themselves tell; None where no model was loaded.
     repeatability : whether an item gets the same embedding each time; None where no model was run.
     gradient_checks : what became of the gradients of the model's own operations; None where nobody looked.
+    gradients_from : makes the gradients when they are first asked for; None where no model was run.
+    idle_from : names the parameters that the optimiser in the file did not move, and that look as they were drawn.
     jackknifed : whether the metrics get intervals from a jackknife, which is most of the cost of reading them.
     """
 
@@ -65,6 +68,8 @@ class Observations:
     repeatability: Repeatability | None = None
     weights: WeightFacts | None = None
     gradient_checks: tuple[GradientCheck, ...] | None = None
+    gradients_from: Callable[[], Gradients] | None = None
+    idle_from: Callable[[], tuple[str, ...]] = tuple
 
     def __post_init__(self) -> None:
         self.embeddings.flush()
@@ -88,6 +93,18 @@ class Observations:
     def unit(self) -> Moments:
         """Sums over the unit rows."""
         return self.embeddings.unit.on_host().total
+
+    @cached_property
+    def gradients(self) -> Gradients:
+        """One backward pass over a few items; raises NotObservable with the reason where none can be made."""
+        if self.gradients_from is None:
+            raise NotObservable("no model was run")
+        return self.gradients_from()
+
+    @cached_property
+    def idle(self) -> tuple[str, ...]:
+        """Parameters that the optimiser in the file did not move, and that look as they were drawn."""
+        return self.idle_from()
 
     @property
     def rounding_floor(self) -> float:

@@ -131,6 +131,10 @@ class Probe:
         """Other inputs: each batch's tensor goes through `change`; only for inputs that are one tensor."""
         return self._with(batches=[replace(batch, inputs=_changed(batch.inputs, change)) for batch in self.batches])
 
+    def fed_with(self, inputs: Sequence[Any]) -> Probe:
+        """Other inputs of the same items, batch by batch."""
+        return self._with(batches=[replace(one, inputs=new) for one, new in zip(self.batches, inputs, strict=True)])
+
     def read_at(self, layer: str, where: Literal["input", "output"] = "output") -> Probe:
         """The embedding taken elsewhere."""
         return self._with(readout=self.readout.on(self.module, layer=layer, where=where))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collapsecheck.checks import Finding
     from collapsecheck.gate import Gate
     from collapsecheck.onset import Onset
+    from collapsecheck.outlook import Outlook
     from collapsecheck.statistics.measurement import Measurement
     from collapsecheck.verdict import Verdict
 
@@ -87,6 +88,7 @@ class Report:
     layers: tuple[LayerFacts, ...] = ()  # up to the embedding, in the order of execution
     onset: Onset | None = None  # where it begins
     diagnoses: tuple[Diagnosis, ...] = ()  # best first
+    outlook: Outlook | None = None  # what the training would do from here
     run: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -19,6 +19,7 @@ from collapsecheck.version import __version__
 if TYPE_CHECKING:
     from collapsecheck.causes import Diagnosis
     from collapsecheck.onset import Onset
+    from collapsecheck.outlook import Outlook
 
 SCHEMA_VERSION = "1.0"
 DIGITS = 10  # significant; beyond those lie rounding and the order of sums
@@ -55,6 +56,7 @@ class JsonReport(Renderer):
             "onset": _onset(report.onset),
             "layers": [_layer(layer) for layer in report.layers],
             "diagnoses": [_diagnosis(diagnosis) for diagnosis in report.diagnoses],
+            "outlook": _outlook(report.outlook),
             "run": dict(report.run),
         }
         return json.dumps(plain(content), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
@@ -163,6 +165,10 @@ def _layer(layer: LayerFacts) -> dict[str, Any]:
     }
 
 
+def _outlook(outlook: Outlook | None) -> dict[str, Any] | None:
+    return None if outlook is None else {"sentences": list(outlook.sentences), "numbers": dict(outlook.numbers)}
+
+
 def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
     return {
         "cause": diagnosis.cause,
@@ -176,6 +182,7 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
         "reason": diagnosis.reason,
         "also_sufficient": diagnosis.also_sufficient,
         "expected": diagnosis.expected,
+        "together": list(diagnosis.together),
         "remedies": [
             {
                 "id": remedy.id,

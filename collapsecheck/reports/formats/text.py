@@ -51,6 +51,7 @@ class TextReport(Renderer):
         for part in (
             headline(report.verdict),
             Group(*why(report)),
+            Group(*training(report)),
             facts(report),
             numbers(report),
             Group(*pictures(report, console.width)),
@@ -100,7 +101,8 @@ def why(report: Report) -> Iterator[RenderableType]:
         return
     first, *others = told
     word, style = EXPECTED if first.expected else SURE[first.status]
-    yield Text.assemble((f"{word}: ", style), (first.cause, "bold"), _place(report, first.layer))
+    joint = f" together with {', '.join(first.together)}" if first.together else ""
+    yield Text.assemble((f"{word}: ", style), (first.cause, "bold"), (joint, "bold"), _place(report, first.layer))
     meaning = dict(documentation("collapsecheck.causes")).get(first.cause, "").partition("\n")[0]
     if meaning:
         yield Padding(Text(meaning), (0, 0, 0, 2))
@@ -121,6 +123,16 @@ def why(report: Report) -> Iterator[RenderableType]:
     for other in others:
         word = "also sufficient" if other.also_sufficient else other.status.value
         yield Text(f"{word}: {other.cause}{_place(report, other.layer)}: {printable(other.evidence, 200)}", style="dim")
+    yield ""
+
+
+def training(report: Report) -> Iterator[RenderableType]:
+    """What the training would do from here."""
+    if report.outlook is None or not report.outlook.sentences:
+        return
+    yield Text("What the training would do from here", style="bold")
+    for sentence in report.outlook.sentences:
+        yield Padding(Text(printable(sentence, 800)), (0, 0, 0, 2))
     yield ""
 
 

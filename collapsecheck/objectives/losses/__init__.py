@@ -1,0 +1,1 @@
+"""One loss a file; the file's name is what `--loss` calls it."""
