@@ -154,6 +154,8 @@ def onset_of(scene: Scene, diagnoses: Sequence[Diagnosis]) -> Onset | None:
     """Where it begins: at the layer that an experiment has proven, or else where the depth profile falls."""
     top = diagnoses[0] if diagnoses else None
     proven = top is not None and (top.status is Status.CONFIRMED or (top.status is Status.LIKELY and not top.change))
+    if top is not None and top.cause in all_causes() and all_causes()[top.cause].by_training:
+        return scene.onset
     if top is None or not proven or (top.expected and top.layer != "input"):
         return scene.onset
     if scene.kind is None:  # the embeddings show nothing, but data that are at fault are where it begins

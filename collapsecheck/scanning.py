@@ -140,6 +140,7 @@ def scan(
     from collapsecheck.observe import Observations
     from collapsecheck.observe.backward import gradients_of
     from collapsecheck.observe.forward import Forward, choose_device, extract
+    from collapsecheck.observe.gradcheck import gradient_checks
     from collapsecheck.observe.probe import PROBE_ITEMS, ProbeTaker
     from collapsecheck.observe.repeatability import repeatability_of
     from collapsecheck.observe.weight_facts import weight_facts
@@ -211,6 +212,7 @@ def scan(
         unreadable=tuple(batches.unreadable),
         repeatability=repeatability_of(probe),
         weights=facts,
+        gradient_checks=gradient_checks(probe, settings.gradcheck),
         gradients_from=lambda: gradients_of(probe, objective),
         idle_from=lambda: idle_of(loaded, read_optimiser),
     )

@@ -14,6 +14,7 @@ from collapsecheck.errors import UsageError, did_you_mean
 
 FAIL_ON = ("collapsed", "degraded", "never")
 PRECISIONS = ("fp32", "bf16", "fp16")
+GRADCHECKS = ("custom", "layers", "never")
 AUTO = "auto"  # what a whole number that may be None is called on the command line and in files
 ENVIRONMENT_PREFIX = "COLLAPSECHECK_"
 
@@ -34,6 +35,7 @@ class Settings:
     device : "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : of the model's pass.
     diagnose : whether causes are looked for when something is wrong.
+    gradcheck : whose gradients are compared with finite differences: "custom" operations, all "layers", or "never".
     trial : seconds that may be spent on training fresh copies, to prove causes that only training can; 0 for none.
     """
 
@@ -50,11 +52,13 @@ class Settings:
     device: str = "auto"
     precision: str = "fp32"
     diagnose: bool = True
+    gradcheck: str = "custom"
     trial: float = 0.0
 
     def __post_init__(self) -> None:
         _one_of("fail-on", self.fail_on, FAIL_ON)
         _one_of("precision", self.precision, PRECISIONS)
+        _one_of("gradcheck", self.gradcheck, GRADCHECKS)
         if not 0 <= self.max_unreadable <= 1:
             raise UsageError(f"max-unreadable must be a share between 0 and 1, not {self.max_unreadable}")
         for name in ("max_samples", "batch_size"):

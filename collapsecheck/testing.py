@@ -150,6 +150,30 @@ def _weighing(**facts: Any) -> Observations:
     return seen
 
 
+def right_gradients() -> Observations:
+    """A model whose own operation has the gradient that it should."""
+    return _differentiated()
+
+
+def wrong_gradients() -> Observations:
+    """A model whose own operation has a backward with the wrong sign."""
+    from collapsecheck.observe.gradcheck import Gradient
+
+    return _differentiated(
+        outcome=Gradient.WRONG, message="the gradient of argument 0 at [3] is -0.5 where finite differences give 0.5",
+        argument="argument 0", entry=(3,), analytic=-0.5, numerical=0.5, ratio=-1.0, known_by="wrong-value",
+    )  # fmt: skip
+
+
+def _differentiated(**told: Any) -> Observations:
+    from collapsecheck.observe.gradcheck import Gradient, GradientCheck
+
+    seen = power_law()
+    facts = {"function": "Swish", "module": "1", "outcome": Gradient.RIGHT, "message": "", **told}
+    seen.gradient_checks = (GradientCheck(**facts),)
+    return seen
+
+
 def partly_read() -> Observations:
     """A data set of which every tenth item could not be read."""
     seen = power_law(900)

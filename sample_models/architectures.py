@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from sample_models.own_functions import with_own_activation
+
 WIDTH = 64
 
 
@@ -322,6 +324,26 @@ def plain_dropping() -> nn.Module:
 def transformer_dropping() -> nn.Module:
     """`transformer`, with dropout that is always on."""
     return Dropping(transformer())
+
+
+def plain_own_activation() -> nn.Module:
+    """`plain`, with an activation of its own."""
+    return with_own_activation(plain())
+
+
+def plain_own_activation_wrong() -> nn.Module:
+    """The same, whose backward is wrong in one place."""
+    return with_own_activation(plain(), wrong_at="3")
+
+
+def perceptron_own_activation() -> nn.Module:
+    """`perceptron`, with an activation of its own."""
+    return with_own_activation(perceptron())
+
+
+def perceptron_own_activation_wrong() -> nn.Module:
+    """The same, whose backward is wrong in one place."""
+    return with_own_activation(perceptron(), wrong_at="4")
 
 
 def plain_along_items() -> nn.Module:

@@ -145,3 +145,39 @@ def test_a_model_that_draws_random_numbers_leaves_them_as_they_were() -> None:
     before = torch.get_rng_state()
     assert scanned(sample).verdict.status == "degraded"
     assert torch.equal(torch.get_rng_state(), before)
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Twice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+class Net(nn.Sequential):
+    def forward(self, x):
+        return Twice.apply(super().forward(x))
+
+def build():
+    return Net(nn.Linear(4, 8))
+"""
+
+
+@pytest.mark.parametrize(("which", "status"), [("custom", "degraded"), ("layers", "degraded"), ("never", "healthy")])
+def test_a_backward_that_is_wrong(files: Path, which: str, status: str) -> None:
+    (files / "own.py").write_text(OWN)
+    settings = Settings(workers=0, gradcheck=which)
+    report = collapsecheck.scan(
+        files / "model.pt", files / "x.npy", model_def=f"{files / 'own.py'}:build", input_scale=2.0, settings=settings
+    )
+    assert report.verdict.status == status and report.verdict.kind is None
+    assert [one.cause for one in report.diagnoses[:1]] == ["wrong-custom-gradient"] * (status == "degraded")
+    (finding, *_) = [one for one in report.findings if one.check == "custom-gradients"]
+    assert finding.outcome == ("failed" if status == "degraded" else "skipped")
+    assert ("Twice" in finding.message) == (status == "degraded")

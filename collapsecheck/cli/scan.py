@@ -99,6 +99,12 @@ def scan(
     diagnose: Annotated[
         bool | None, typer.Option("--diagnose/--no-diagnose", help="Look for the cause by experiments on a copy.")
     ] = None,
+    gradcheck: Annotated[
+        str | None,
+        typer.Option(
+            "--gradcheck", help="Compare gradients with finite differences: of custom operations, layers, or never."
+        ),
+    ] = None,
     trial: Annotated[
         float | None,
         typer.Option("--trial", metavar="SECONDS", help="Time to train fresh copies, for what only that can prove."),
@@ -121,8 +127,8 @@ def scan(
     """
     settings = options.settings_from(
         set_=set_, require=require, select=select, ignore=ignore, fail_on=fail_on, seed=seed,
-        diagnose=diagnose, trial=trial, max_samples=max_samples, max_unreadable=max_unreadable, device=device,
-        precision=precision,
+        diagnose=diagnose, gradcheck=gradcheck, trial=trial, max_samples=max_samples, max_unreadable=max_unreadable,
+        device=device, precision=precision,
         batch_size=options.whole(batch_size, "--batch-size"), workers=options.whole(workers, "--workers"),
     )  # fmt: skip
     renderer = renderer_for(format_, output)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collapsecheck.observe.cloud import Cloud, streaming_measurements
+from collapsecheck.observe.gradcheck import GradientCheck
 from collapsecheck.observe.gradients import Gradients
 from collapsecheck.observe.inputs import InputSummary
 from collapsecheck.observe.repeatability import Repeatability
@@ -50,6 +51,7 @@ class Observations:
     unreadable : name and reason of each item that could not be read.
     weights : what the weights themselves tell; None where no model was loaded.
     repeatability : whether an item gets the same embedding each time; None where no model was run.
+    gradient_checks : what became of the gradients of the model's own operations; None where nobody looked.
     gradients_from : makes the gradients when they are first asked for; None where no model was run.
     idle_from : names the parameters that the optimiser in the file did not move, and that look as they were drawn.
     jackknifed : whether the metrics get intervals from a jackknife, which is most of the cost of reading them.
@@ -65,6 +67,7 @@ class Observations:
     jackknifed: bool = True
     repeatability: Repeatability | None = None
     weights: WeightFacts | None = None
+    gradient_checks: tuple[GradientCheck, ...] | None = None
     gradients_from: Callable[[], Gradients] | None = None
     idle_from: Callable[[], tuple[str, ...]] = tuple
 
