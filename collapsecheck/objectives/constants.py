@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 # How near a value must come, relatively: losses are printed with four digits, and averaged over batches.
-NEAR = 2e-3
+NEAR = 1e-3
 MARGINS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 BATCHES = tuple(2**power for power in range(5, 17))
 MOST_CLASSES = 100_000

@@ -28,7 +28,8 @@ class Landmarks:
     labels) in a direction of its own, views equal. `chance`: independent random rows. `floor`: the least that was
     found, by descent from `apart` and from the embeddings themselves, rows being free to go anywhere; −∞ where there is
     no least. `alike` and `different`: the least for a batch of two items of one class, and of two; NaN for losses
-    without labels.
+    without labels. `scale_free`: whether longer rows cost the same. `parted`: how much farther than
+    those of one class items of two are from each other at the best that was found, in [−1, 1]; 0 in one point.
     """
 
     one_point: float
@@ -37,12 +38,17 @@ class Landmarks:
     floor: float
     alike: float = math.nan
     different: float = math.nan
+    scale_free: bool = False
+    parted: float = math.nan
 
     @property
     def bounded(self) -> bool:
-        """Whether not even two items alone can cost nothing: at best a tenth of what chance costs, alike or not."""
+        """Whether not even two items alone can cost nothing: at best a tenth of what chance costs, alike or not.
+
+        Of losses of directions only: what another one cannot reach may be a constant, as that of smoothed labels.
+        """
         least = 0.1 * abs(self.chance)
-        return self.alike > least and self.different > least
+        return self.scale_free and self.alike > least and self.different > least
 
     @property
     def attracted(self) -> bool:
@@ -52,9 +58,13 @@ class Landmarks:
 
     @property
     def inverted(self) -> bool:
-        """Whether classes apart cost more than one point for all, by 5 % of what there is between chance and floor."""
+        """Whether classes apart cost more than one point, and are no farther apart even where it costs least.
+
+        (By 5 % of the way from the floor. That classes are wanted elsewhere, as along the axes of logits, is no fault.)
+        """
         room = max(self.chance, self.apart, self.one_point) - self.floor
-        return bool(self.apart - self.one_point > 0.05 * room) if math.isfinite(room) and room > 0 else False
+        dearer = bool(self.apart - self.one_point > 0.05 * room) if math.isfinite(room) and room > 0 else False
+        return dearer and not self.parted > 0.05
 
 
 def landmarks(objective: Objective, rows: Tensor, labels: Tensor | None, views: Tensor | None) -> Landmarks:
@@ -101,15 +111,20 @@ def landmarks(objective: Objective, rows: Tensor, labels: Tensor | None, views: 
 
     together = (at(point), _least(in_one, point[:1], labels, paired))
     one_point = min((value for value in together if not math.isnan(value)), default=math.nan)
-    found = [apart, one_point, *(_least(objective, start, labels, paired) for start in (ideal, rows))]
-    known = [value for value in found if not math.isnan(value)]
+    descents = [_descent(objective, start, labels, paired) for start in (ideal, rows)]
+    found = [(apart, ideal), (one_point, point), *descents]
+    floor, best = min(
+        (one for one in found if not math.isnan(one[0])), key=lambda one: one[0], default=(math.nan, rows)
+    )
     return Landmarks(
         one_point=one_point,
         apart=apart,
         chance=at(chance, other),
-        floor=min(known) if known else math.nan,
+        floor=floor,
+        parted=_parted(best, labels),
         alike=_pair(objective, chance, (0, 0)),
         different=_pair(objective, chance, (0, 1)),
+        scale_free=abs(at(3 * chance, 3 * other) - at(chance, other)) <= 1e-6 * abs(at(chance, other)),
     )
 
 
@@ -139,23 +154,45 @@ def _pair(objective: Objective, rows: Tensor, classes: tuple[int, int]) -> float
     return _least(loss, pair, torch.tensor(classes), paired=False)
 
 
+def _parted(rows: Tensor, labels: Tensor | None) -> float:
+    """How much farther from each other items of two classes are than those of one."""
+    if labels is None:
+        return math.nan
+    distance = torch.cdist(rows, rows)
+    alike = labels[:, None] == labels[None]
+    others = alike & ~torch.eye(len(rows), dtype=torch.bool)
+    if not bool(others.any()) or bool(alike.all()):
+        return math.nan
+    within, between = float(distance[others].mean()), float(distance[~alike].mean())
+    # In one point what is left of both is rounding.
+    return (between - within) / (between + within) if between + within > 1e-4 * float(rows.norm(dim=1).mean()) else 0.0
+
+
 def _least(objective: Callable[..., Tensor], start: Tensor, labels: Tensor | None, paired: bool) -> float:
-    """The least value that descent finds, with second views equal to the first."""
+    """The least value that descent finds."""
+    return _descent(objective, start, labels, paired)[0]
+
+
+def _descent(
+    objective: Callable[..., Tensor], start: Tensor, labels: Tensor | None, paired: bool
+) -> tuple[float, Tensor]:
+    """The least value that descent finds, and where, with second views equal to the first."""
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(start.shape, generator=generator, dtype=torch.float64)
     size = start.square().mean().sqrt()
     rows = (start.detach() + 1e-3 * size * noise).requires_grad_()
     descent = torch.optim.LBFGS([rows], max_iter=SEARCHED, max_eval=SEARCHED, line_search_fn="strong_wolfe")
-    least = math.inf
+    least, where = math.inf, start.detach()
 
     def value() -> Tensor:
-        nonlocal least
+        nonlocal least, where
         descent.zero_grad()
         now = objective(rows, labels, rows if paired else None)
         reached = float(now.detach())
         if not math.isfinite(reached) or reached < BOTTOMLESS:
             raise NotComputable("it has no least value")
-        least = min(least, reached)
+        if reached < least:
+            least, where = reached, rows.detach().clone()
         if now.requires_grad:
             now.backward()  # type: ignore[no-untyped-call]
         return now
@@ -164,7 +201,7 @@ def _least(objective: Callable[..., Tensor], start: Tensor, labels: Tensor | Non
         with torch.enable_grad():
             descent.step(value)  # type: ignore[no-untyped-call]
     except NotComputable:
-        return -math.inf if least < 0 else least if math.isfinite(least) else math.nan
+        return (-math.inf if least < 0 else least if math.isfinite(least) else math.nan), where
     except Exception:  # the descent leads where a loss of the user's was never meant to be
-        return least if math.isfinite(least) else math.nan
-    return least
+        return (least if math.isfinite(least) else math.nan), where
+    return least, where

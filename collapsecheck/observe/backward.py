@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +21,7 @@ from collapsecheck.objectives.losses.spread import Spread
 from collapsecheck.observe import NotObservable
 from collapsecheck.observe.gradients import FEW, ITEMS, LEAST, MOVED, Gradients, LayerGradient
 from collapsecheck.observe.probe import Probe, ProbeBatch
-from collapsecheck.observe.sensitivity import per_item_similarity, sensitivity
+from collapsecheck.observe.sensitivity import LastLayer, per_item_similarity, sensitivity
 from collapsecheck.observe.views import second_view
 from collapsecheck.user_code import in_one_line
 
@@ -40,6 +41,7 @@ class Backward:
     inputs : what went in; `labels` the classes.
     rows : embeddings [n, d], those of second views behind the others if `paired`.
     order : number of the call in which each module ran first, by name.
+    last : what went through the last layer that a gradient comes back to.
     """
 
     probe: Probe
@@ -48,6 +50,7 @@ class Backward:
     rows: Tensor
     paired: bool
     order: dict[str, int]
+    last: LastLayer
     reasons: dict[str, str] = field(default_factory=dict)
 
     def compared(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -56,12 +59,6 @@ class Backward:
             return self.rows, self.labels, None
         half = len(self.rows) // 2
         return self.rows[:half], self.labels, self.rows[half:]
-
-    @property
-    def pull(self) -> Tensor | None:
-        """The gradient at the embeddings of the items themselves [n, d]."""
-        gradient = self.rows.grad
-        return gradient[: len(gradient) // 2] if gradient is not None and self.paired else gradient
 
 
 def gradients_of(probe: Probe, objective: Objective | None = None) -> Gradients:
@@ -80,11 +77,19 @@ def gradients_of(probe: Probe, objective: Objective | None = None) -> Gradients:
         If there are too few items, no parameters, or the model does not run here, with the reason.
     """
     with forked(probe), torch.enable_grad(), eager(probe.module):
-        made = run(probe, paired=objective is not None and objective.VIEWS)
+        paired = objective is not None and objective.VIEWS
+        made = run(probe, paired=paired)
         used, value = _back(made, objective)
-        layers = _layers(made, dict(probe.module.named_parameters(remove_duplicate=False)))
+        own = dict(probe.module.named_parameters(remove_duplicate=False))
+        layers = _layers(made, own)
+        if any(one.cut for one in layers):  # re-entrant checkpoints cut off what comes before them, unless inputs learn
+            again = run(probe, paired=paired, inputs_learn=True)
+            _back(again, objective)
+            found = _layers(again, own)
+            if sum(one.cut for one in found) < sum(one.cut for one in layers):
+                made, layers = again, found
         elasticity, excess = sensitivity(made.probe, made.inputs, made.reasons)
-        similarity = per_item_similarity(made.probe, made.inputs, made.pull, layers, made.reasons)
+        similarity = per_item_similarity(made.last, made.reasons)
     return Gradients(
         objective=used.shown,
         stated=used is objective,
@@ -98,8 +103,10 @@ def gradients_of(probe: Probe, objective: Objective | None = None) -> Gradients:
     )
 
 
-def run(probe: Probe, *, paired: bool = False) -> Backward:
+def run(probe: Probe, *, paired: bool = False, inputs_learn: bool = False) -> Backward:
     """Run the first items through a copy of the model whose parameters learn; `paired` adds second views of them.
+
+    Gradients of the inputs as well (`inputs_learn`) can double the cost.
 
     Raises
     ------
@@ -113,12 +120,13 @@ def run(probe: Probe, *, paired: bool = False) -> Backward:
     if not any(one.is_floating_point() for one in probe.module.parameters()):
         raise NotObservable("the model has no parameters here, so that there is nothing to train")
     probe = replace(probe.on(learning(probe.module)), turn=None, base=None, batches=[batch])
-    inputs = _floating(batch.inputs, probe.device)
+    inputs = _placed(batch.inputs, probe.device, learn=inputs_learn)
     views = second_view(inputs) if paired else None
     together = inputs if views is None or not isinstance(inputs, Tensor) else torch.cat([inputs, views])
     order: dict[str, int] = {}
+    last = LastLayer()
     torch.default_generator.manual_seed(probe.seed)
-    with probe.readout.attached(), _noting(probe.module, order):
+    with probe.readout.attached(), _noting(probe.module, order, last):
         try:
             rows = probe.readout(together)
         except CollapsecheckError as error:
@@ -128,7 +136,8 @@ def run(probe: Probe, *, paired: bool = False) -> Backward:
         rows.retain_grad()
     labels = None if batch.labels is None else batch.labels.to(rows.device)
     return Backward(
-        probe=probe, inputs=inputs, labels=labels, rows=rows, paired=together is not inputs, order=order
+        probe=probe, inputs=inputs, labels=labels, rows=rows, paired=together is not inputs, order=order,
+        last=last,
     )  # fmt: skip
 
 
@@ -196,20 +205,20 @@ def gathered(probe: Probe, items: int = ITEMS) -> ProbeBatch:
     )
 
 
-def _floating(inputs: Inputs, device: torch.device) -> Inputs:
-    """Inputs on the device, outside of inference mode; floating ones ask for a gradient (reentrant checkpoints do)."""
+def _placed(inputs: Inputs, device: torch.device, *, learn: bool) -> Inputs:
+    """Inputs on the device, outside of inference mode; with `learn`, floating ones ask for a gradient."""
 
     def placed(tensor: Tensor) -> Tensor:
         tensor = tensor.to(device)
         tensor = tensor.clone() if tensor.is_inference() else tensor.detach()
-        return tensor.requires_grad_(tensor.is_floating_point())
+        return tensor.requires_grad_(learn and tensor.is_floating_point())
 
     return each(inputs, placed)
 
 
 @contextlib.contextmanager
-def _noting(module: nn.Module, order: dict[str, int]) -> Iterator[None]:
-    """Note in which order modules run."""
+def _noting(module: nn.Module, order: dict[str, int], last: LastLayer) -> Iterator[None]:
+    """Note in which order modules run, and what goes through those with matrices of weights."""
 
     def hook(name: str) -> Callable[..., None]:
         def note(*_: Any) -> None:
@@ -222,11 +231,21 @@ def _noting(module: nn.Module, order: dict[str, int]) -> Iterator[None]:
         for name, part in module.named_modules()
         if not isinstance(part, torch.jit.ScriptModule)
     ]
+    handles += [
+        part.register_forward_hook(last.heard)
+        for part in module.modules()
+        if not isinstance(part, torch.jit.ScriptModule) and _weighted(part)
+    ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _weighted(part: nn.Module) -> bool:
+    held = (one for one in part._parameters.values() if one is not None)
+    return not any(True for _ in part.children()) and any(one.ndim > 1 for one in held)
 
 
 @contextlib.contextmanager
@@ -316,6 +335,8 @@ def _moved(module: nn.Module, layers: list[LayerGradient]) -> dict[str, Tensor]:
     moved = {}
     for name in (name for one in layers for name in one.tensors):
         tensor = module.get_parameter(name).detach()
+        if tensor.ndim < 2 and any(one.matrix and name in one.tensors for one in layers):
+            continue  # the gradient is that of the matrices: a bias may move what they cannot
         size = tensor.square().mean().sqrt().clamp(min=1e-2)
         noise = torch.randn(tensor.shape, generator=generator).to(tensor)
         moved[name] = tensor + NUDGE * size * noise
@@ -334,13 +355,17 @@ def _norm(tensors: list[Tensor]) -> float:
     total = 0.0
     for tensor in tensors:
         values = tensor.coalesce().values() if tensor.is_sparse else tensor
-        wide = torch.float32 if values.device.type == "mps" else torch.float64
-        total += float(torch.linalg.vector_norm(values.detach(), dtype=wide)) ** 2
+        norm = float(torch.linalg.vector_norm(values.detach()))
+        if not 0 < norm < math.inf and values.device.type != "mps":  # squares leave single precision before numbers do
+            norm = float(torch.linalg.vector_norm(values.detach(), dtype=torch.float64))
+        total += norm**2
     return math.sqrt(total) if math.isfinite(total) else math.inf
 
 
 @contextlib.contextmanager
 def forked(probe: Probe) -> Iterator[None]:
-    """Keep torch's random state as it is outside."""
-    with torch.random.fork_rng(devices=[probe.device] if probe.device.type == "cuda" else []):
+    """Keep torch's random state as it is outside, and what torch would warn of to itself."""
+    devices = [probe.device] if probe.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from collapsecheck.datasets.inputs import Inputs, part
+from collapsecheck.datasets.inputs import Inputs
 from collapsecheck.observe import NotObservable
-from collapsecheck.observe.gradients import FEW, LayerGradient
+from collapsecheck.observe.gradients import FEW
 from collapsecheck.observe.probe import Probe
 from collapsecheck.user_code import in_one_line
 
-# Numbers in the gradient of one item: as many of the last layers as fit, eight times.
-MOST_NUMBERS = 3_000_000
+# Numbers in the gradients of all single items together.
+MOST_NUMBERS = 20_000_000
+LINES = 4  # items between which the embedding is followed: each costs as much as four in a forward pass
 STEP = 1e-2  # of the way to the other item, where forward-mode differentiation fails
 
 
@@ -30,7 +32,7 @@ def sensitivity(probe: Probe, inputs: Inputs, reasons: dict[str, str]) -> tuple[
     if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
         reasons["input-sensitivity"] = "the inputs are whole numbers or several tensors: there is no line between two"
         return math.nan, math.nan
-    x = inputs.detach()[: 2 * (FEW // 2)]
+    x = inputs.detach()[:LINES]
     towards = x.roll(1, 0) - x
     with probe.readout.attached(), torch.no_grad(), _unfused():
         read: Callable[[Tensor], Tensor] = probe.readout
@@ -53,42 +55,59 @@ def sensitivity(probe: Probe, inputs: Inputs, reasons: dict[str, str]) -> tuple[
     return _median(step / length), _median(step / real)
 
 
-def per_item_similarity(
-    probe: Probe, inputs: Inputs, pull: Tensor | None, layers: Sequence[LayerGradient], reasons: dict[str, str]
-) -> float:
-    """Mean cosine over the pairs of items between their gradients at the last weights; NaN with a reason."""
-    if pull is None or not bool(pull.abs().sum() > 0):
-        reasons["similarity"] = "the objective has no gradient at these embeddings"
+@dataclass
+class LastLayer:
+    """The last layer that a gradient comes back to: what went in [n, …], and the gradient at what came out [n, …]."""
+
+    module: nn.Module | None = None
+    given: Tensor | None = None
+    gradient: Tensor | None = None
+
+    def heard(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """A hook for every layer with weights: the first gradient that comes back is that of the last of them."""
+        if not isinstance(output, Tensor) or not output.requires_grad or not args or not isinstance(args[0], Tensor):
+            return
+        given = args[0].detach()
+
+        def back(gradient: Tensor) -> None:
+            if self.module is None and bool(gradient.ne(0).any()):
+                self.module, self.given, self.gradient = module, given, gradient.detach()
+
+        output.register_hook(back)  # type: ignore[no-untyped-call]
+
+
+def per_item_similarity(last: LastLayer, reasons: dict[str, str]) -> float:
+    """Mean cosine over the pairs of items between their gradients at the last weights; NaN with a reason.
+
+    The gradients of single items are those of the layer alone (`torch.func`), from what went through it already.
+    """
+    module, given, gradient = last.module, last.given, last.gradient
+    if module is None or given is None or gradient is None:
+        reasons["similarity"] = "no gradient comes back to a layer that gets and gives a tensor"
         return math.nan
-    names: list[str] = []
-    numbers = 0
-    for one in reversed([one for one in layers if one.matrix and one.gradient > 0]):
-        size = sum(probe.module.get_parameter(name).numel() for name in one.tensors)
-        if numbers + size > MOST_NUMBERS:
-            continue
-        names += one.tensors
-        numbers += size
-    if not names:
-        reasons["similarity"] = f"the last layer has more than {MOST_NUMBERS:,} weights, or none has a gradient"
+    weights = {name: one.detach() for name, one in module.named_parameters(recurse=False) if one.ndim > 1}
+    size = sum(one.numel() for one in weights.values())
+    count = min(len(given), len(gradient), FEW, MOST_NUMBERS // max(size, 1))
+    if count < 2 or len(given) != len(gradient):
+        reasons["similarity"] = f"the last layer has {size:,} weights, too many for the gradients of single items"
         return math.nan
-    few, pull = part(_detached(inputs), slice(0, FEW)), pull.detach()[:FEW]
+
+    def value(held: dict[str, Tensor], one: Tensor, pull: Tensor) -> Tensor:
+        product: Tensor = (torch.func.functional_call(module, held, (one[None],))[0] * pull).sum()
+        return product
+
     try:
-        gradients = _by_vmap(probe, few, pull, names)
-    except Exception:  # control flow that depends on data, operations without a batching rule
-        gradients = None
-    if gradients is None or not bool(gradients.abs().sum() > 0):  # recurrent layers keep their weights in a list
-        try:
-            gradients = _one_by_one(probe, few, pull, names)
-        except Exception as error:
-            reasons["similarity"] = f"the gradient of a single item failed: {in_one_line(error)}"
-            return math.nan
-    norms = gradients.norm(dim=1)
-    unit = gradients[norms > 0] / norms[norms > 0, None]
-    count = len(unit)
-    if count < 2 or not bool(torch.isfinite(unit).all()):
+        found = torch.func.vmap(torch.func.grad(value), in_dims=(None, 0, 0))(weights, given[:count], gradient[:count])
+    except Exception as error:  # control flow that depends on data, operations without a batching rule
+        reasons["similarity"] = f"the gradients of single items failed: {in_one_line(error)}"
+        return math.nan
+    rows = torch.cat([one.flatten(1) for one in found.values()], dim=1)
+    norms = rows.norm(dim=1)
+    unit = rows[norms > 0] / norms[norms > 0, None]
+    if len(unit) < 2 or not bool(torch.isfinite(unit).all()):
         reasons["similarity"] = "fewer than two items have a gradient"
         return math.nan
-    return float((unit.detach().sum(0).square().sum() - count) / (count * (count - 1)))
+    return float((unit.detach().sum(0).square().sum() - len(unit)) / (len(unit) * (len(unit) - 1)))
 
 
 @contextmanager
@@ -100,59 +119,6 @@ def _unfused() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-
-
-class _Reader(nn.Module):
-    """The readout as a module, so that its weights can be given from outside."""
-
-    def __init__(self, probe: Probe) -> None:
-        super().__init__()
-        self.model = probe.module
-        self._read = probe.readout
-
-    def forward(self, inputs: Any) -> Tensor:
-        return self._read(inputs)
-
-
-def _by_vmap(probe: Probe, inputs: Inputs, pull: Tensor, names: Sequence[str]) -> Tensor:
-    """Gradients [n, p] of all items at once."""
-    reader = _Reader(probe)
-    weights = {f"model.{name}": probe.module.get_parameter(name).detach() for name in names}
-
-    def value(given: dict[str, Tensor], one: Inputs, direction: Tensor) -> Tensor:
-        single = one[None] if isinstance(one, Tensor) else {key: tensor[None] for key, tensor in one.items()}
-        row = torch.func.functional_call(reader, given, (single,))[0]
-        product: Tensor = (row.to(direction) * direction).sum()
-        return product
-
-    with probe.readout.attached():
-        found = torch.func.vmap(torch.func.grad(value), in_dims=(None, 0, 0), randomness="different")(
-            weights, inputs, pull
-        )
-    return torch.cat([one.flatten(1).double() for one in found.values()], dim=1)
-
-
-def _one_by_one(probe: Probe, inputs: Inputs, pull: Tensor, names: Sequence[str]) -> Tensor:
-    """Gradients [n, p], item by item."""
-    weights = [probe.module.get_parameter(name) for name in names]
-    rows = []
-    with probe.readout.attached():
-        for one, direction in enumerate(pull):
-            row = probe.readout(part(inputs, slice(one, one + 1)))[0]
-            found = torch.autograd.grad((row.to(direction) * direction).sum(), weights, allow_unused=True)
-            rows.append(torch.cat([_flat(g, w) for g, w in zip(found, weights, strict=True)]))
-    return torch.stack(rows)
-
-
-def _flat(gradient: Tensor | None, weight: Tensor) -> Tensor:
-    whole = torch.zeros_like(weight) if gradient is None else gradient
-    return (whole.to_dense() if whole.is_sparse else whole).flatten().double()
-
-
-def _detached(inputs: Inputs) -> Inputs:
-    from collapsecheck.datasets.inputs import each
-
-    return each(inputs, Tensor.detach)
 
 
 def _median(values: Tensor) -> float:

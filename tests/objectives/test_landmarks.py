@@ -86,8 +86,8 @@ def test_a_loss_that_fails_has_no_landmarks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "word"),
     [
-        (0.8133, "sigmoid"), (0.3133, "least"), (0.69315, "ln 2"), (2.3026, "ln 10"), (0.2, "margin 0.2"), (-1.0, "cosine"),
-        (0.0, "exactly 0"), (4.852, "ln 128"), (5.541, "NT-Xent over a batch of 128"),
+        (0.8133, "sigmoid"), (0.3133, "least"), (0.69315, "ln 2"), (2.3026, "ln 10"), (0.2, "margin 0.2"),
+        (-1.0, "cosine"), (0.0, "exactly 0"), (4.852, "ln 128"), (5.541, "NT-Xent over a batch of 128"),
     ],
 )  # fmt: skip
 def test_values_that_give_a_collapse_away(value: float, word: str) -> None:

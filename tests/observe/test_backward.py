@@ -46,8 +46,9 @@ def test_gradients_are_those_of_a_plain_backward() -> None:
     objective = stated("spread")
     found = gradients_of(probe, objective)
     value = objective(model(probe.batches[0].inputs).double())
+    assert value.requires_grad
     wanted = torch.autograd.grad(value, [model[place].weight for place in (0, 2, 4)])
-    assert found.value == pytest.approx(float(value), rel=1e-6)
+    assert found.value == pytest.approx(float(value.detach()), rel=1e-6)
     for place, gradient in zip(("0", "2", "4"), wanted, strict=True):
         assert by_layer(found)[place] == pytest.approx(float(gradient.norm()), rel=1e-4)
 
@@ -76,12 +77,17 @@ def test_decay_through_depth(model: nn.Module, low: float, high: float) -> None:
     assert low <= gradients_of(probe_of(model)).decay <= high
 
 
-def test_a_gradient_grows_where_weights_are_large() -> None:
-    model = nn.Sequential(*[part for _ in range(10) for part in (nn.Linear(16, 16), nn.BatchNorm1d(16))])
-    for part in model:
-        if isinstance(part, nn.BatchNorm1d):
-            part.running_var = torch.full((16,), 1e-4)  # statistics that do not fit: each layer multiplies by 60
-    assert gradients_of(probe_of(nn.Sequential(model, nn.Tanh()))).decay > 1e-3
+@pytest.mark.parametrize("seed", range(2))
+def test_a_gradient_grows_behind_many_normalised_layers(seed: int) -> None:
+    """Yang et al. 2019: batch normalisation of rectifiers multiplies the gradient by about 1.2 in each layer."""
+    torch.manual_seed(seed)
+    parts = [part for _ in range(30) for part in (nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())]
+    model = nn.Sequential(*parts).train()
+    inputs = torch.randn(64, 64)
+    for _ in range(50):
+        model(inputs)
+    found = gradients_of(probe_of(model, inputs))
+    assert 20 < found.decay < 1e4 and found.excess > 5
 
 
 @pytest.mark.parametrize("size", [8, 16, 32, 64])
@@ -127,7 +133,7 @@ def test_what_is_dead_is_not_cut_off() -> None:
     with torch.no_grad():
         model[2].bias.fill_(-100)
     found = gradients_of(probe_of(model))
-    assert not found.cut and [one.layer for one in found.dead_start] == ["0", "2"]
+    assert not found.cut and [one.layer for one in found.dead_start] == ["0", "2", "4"]
 
 
 def test_a_dead_side_branch_is_no_dead_start() -> None:
@@ -232,7 +238,8 @@ def test_recurrent_layers_get_gradients(kind: type[nn.RNNBase]) -> None:
             return self.layer(x)[0][:, -1]
 
     found = gradients_of(probe_of(Net(), torch.randn(64, 4, 4)))
-    assert len(found.learning) == 1 and math.isfinite(found.similarity) and not found.cut
+    assert len(found.learning) == 1 and not found.cut
+    assert math.isnan(found.similarity) and "similarity" in found.reasons  # it keeps its weights in a second list
 
 
 @pytest.mark.parametrize(
@@ -241,7 +248,7 @@ def test_recurrent_layers_get_gradients(kind: type[nn.RNNBase]) -> None:
         (nn.Flatten(), None, "no parameters"),
         (perceptron(2), torch.randn(1, 16), "1 items"),
         (perceptron(2), torch.randn(64, 3), "does not run"),
-        (nn.Sequential(nn.Linear(16, 4), nn.Hardtanh(0.0, 0.0)), None, "zero"),
+        (nn.Sequential(nn.Linear(16, 4), nn.Threshold(1e9, 0.0)), None, "zero"),
     ],
 )
 def test_what_cannot_be_measured_has_a_reason(model: nn.Module, inputs: Tensor | None, reason: str) -> None:
