@@ -18,7 +18,7 @@ from sample_models import architectures, excessive_weight_decay, learning_rate_t
 from sample_models.objectives import Training, checkpoint, handed, right_pairs
 from sample_models.sample import Sample
 from sample_models.scanning import scanned
-from sample_models.working import SCANNED, data, digits
+from sample_models.working import SCANNED, data, digits, working
 
 Build = Callable[[], nn.Module]
 Parameters = list[nn.Parameter]
@@ -29,10 +29,16 @@ def everything(encoder: nn.Module, head: nn.Module) -> Parameters:
     return [*encoder.parameters(), *head.parameters()]
 
 
-def trained(build: Build, make: Make, steps: int = 150, rates: Callable[[int], float] | None = None) -> Sample:
+def trained(
+    build: Build,
+    make: Make,
+    steps: int = 150,
+    rates: Callable[[int], float] | None = None,
+    start: nn.Module | None = None,
+) -> Sample:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        encoder, head = build(), nn.Linear(64, 10)
+        encoder, head = build() if start is None else start.requires_grad_(requires_grad=True), nn.Linear(64, 10)
         optimiser = make(encoder, head)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, rates) if rates else None
         pictures, classes = (part[SCANNED:] for part in digits())
@@ -148,7 +154,7 @@ def test_sound_trainings_accuse_nobody(name: str, tmp_path: Any) -> None:
 
 
 def test_a_frozen_backbone_is_a_fact_and_no_fault(tmp_path: Any) -> None:
-    sample = trained(architectures.plain, frozen)
+    sample = trained(architectures.plain, frozen, start=working(architectures.plain))
     report = scanned(sample)
     assert report.verdict.status == "healthy"
     assert not [one.cause for one in report.diagnoses if not one.expected]
@@ -156,6 +162,14 @@ def test_a_frozen_backbone_is_a_fact_and_no_fault(tmp_path: Any) -> None:
     assert found.missing == tuple(f"{i}.{own}" for i in (0, 2, 5) for own in ("weight", "bias"))
     assert (found.held, found.extra, found.fits) == (2, 0, True)
     assert not found.untouched and not found.stopped
+
+
+@pytest.mark.parametrize("build", [architectures.plain, architectures.perceptron])
+def test_layers_that_the_optimiser_was_not_given_are_named_if_they_are_random(build: Build) -> None:
+    report = scanned(trained(build, frozen))
+    first = report.diagnoses[0]
+    assert (first.cause, first.status) == ("cut-gradient", Status.LIKELY)
+    assert "does not hold" in first.evidence
 
 
 @pytest.mark.parametrize("build", [architectures.squashed, architectures.plain])

@@ -97,10 +97,10 @@ def test_it_is_valid_and_in_the_promised_order(example: Callable[[], Report]) ->
     found = rendered(example())
     assert list(found) == [
         "schema_version", "tool", "model", "data", "verdict", "metrics", "findings", "onset", "layers", "diagnoses",
-        "run",
+        "outlook", "run",
     ]  # fmt: skip
     assert found["schema_version"] == "1.0"
-    assert (found["onset"], found["layers"], found["diagnoses"]) == (None, [], [])
+    assert (found["onset"], found["layers"], found["diagnoses"], found["outlook"]) == (None, [], [], None)
 
 
 @pytest.mark.parametrize(
