@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from collapsecheck.checks import Kind
+from collapsecheck.errors import printable
 from collapsecheck.objectives.constants import meanings
 from collapsecheck.observe.objective_facts import ObjectiveFacts
 from collapsecheck.scene import Scene
@@ -34,7 +35,8 @@ class Outlook:
 def outlook_of(scene: Scene) -> Outlook:
     """What the loss, the last value of it and the depth of the net say about how training would go on."""
     numbers: dict[str, float] = {}
-    sentences = [*_asked(scene, numbers), *_held(scene, numbers), *_last_value(scene, numbers)]
+    parts = (_asked, _held, _last_value, _next_step)
+    sentences = [sentence for part in parts for sentence in part(scene, numbers)]
     return Outlook(
         sentences=tuple(sentences), numbers={name: one for name, one in numbers.items() if math.isfinite(one)}
     )
@@ -147,3 +149,26 @@ def _last_value(scene: Scene, numbers: dict[str, float]) -> Iterator[str]:
     found = next(meanings(last, classes=classes, margin=scene.recipe.margin), None)
     if found is not None and scene.kind is not None:
         yield f"The last value of the loss, {last:.4g}, is {found}."
+
+
+def _next_step(scene: Scene, numbers: dict[str, float]) -> Iterator[str]:
+    """What the optimiser in the file would do next; its moments are only read where something is wrong."""
+    if scene.kind is None:
+        return
+    facts = scene.optimiser
+    if facts is None:
+        return
+    if not facts.fits:
+        yield f"The optimiser in the file is not used: {printable(facts.reason, 300).rstrip('.')}."
+        return
+    if facts.updates is not None:
+        numbers["next_update"] = facts.updates.median
+        at = f" at a rate of {scene.recipe.rate:g}" if scene.recipe.rate else ""
+        yield (
+            f"The next step of {facts.kind or 'the optimiser'}{at} would change a matrix of weights by "
+            f"{facts.updates.median:.2g} of itself (usual: 0.001; above 0.1 nothing is learnt)."
+        )
+    still = [*facts.untouched, *facts.stopped]
+    if still:
+        named = printable(still[0], 80) + (f" and {len(still) - 1} more" if len(still) > 1 else "")
+        yield f"No gradient comes to {named} of late, as the optimiser's moments say."

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from collapsecheck.causes import Cause, Remedy, Suspicion
 from collapsecheck.checks import Kind
+from collapsecheck.errors import NotMeasuredError
 from collapsecheck.scene import Scene
 
 
@@ -32,8 +33,11 @@ class CutGradient(Cause):
         cut = found.cut if told and all(one.fresh for one in told) else ()
         frozen = tuple(one for one in found.layers if one.frozen and one.fresh and not one.cut)
         layers = cut or frozen
-        if not layers and scene.seen.idle:
-            yield self._idle(scene)
+        try:
+            if not layers and scene.seen.idle:
+                yield self._idle(scene)
+        except NotMeasuredError:
+            return
         if not layers or not found.learning:
             return
         names = [one.layer or "the model itself" for one in layers]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from collapsecheck import testing
 from collapsecheck.checks import Check, Finding, Level
+from collapsecheck.errors import NotMeasuredError
 
 if TYPE_CHECKING:
     from collapsecheck.observe import Observations
@@ -34,11 +35,13 @@ class CutGradient(Check):
         cut = found.cut
         frozen = [one for one in found.layers if one.frozen and not all(other.frozen for other in found.layers)]
         untrained = seen.weights is not None and bool(seen.weights.untrained)
-        if not cut and not any(one.fresh for one in frozen) and seen.idle:
-            yield self._idle(seen.idle)
-            return
         if not cut and not any(one.fresh for one in frozen):
-            yield self.passed("every layer that the embedding depends on gets a gradient", value=0.0)
+            told = "every layer that the embedding depends on gets a gradient"
+            try:
+                idle = seen.idle
+            except NotMeasuredError as reason:
+                idle, told = (), f"{told}; {reason}"
+            yield self._idle(idle) if idle else self.passed(told, value=0.0)
             return
         layers = cut or frozen
         told = f"{_named(layers)} " + ("get no gradient" if len(layers) > 1 else "gets no gradient")

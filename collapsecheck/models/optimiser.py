@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from collapsecheck.checkpoints.optimiser_facts import OptimiserFacts, optimiser_facts
 from collapsecheck.checkpoints.optimisers import find_optimisers
 from collapsecheck.checkpoints.state_dicts import find_state_dicts
-from collapsecheck.errors import CollapsecheckError
+from collapsecheck.errors import CollapsecheckError, NotMeasuredError
 from collapsecheck.models import LoadedModel
 from collapsecheck.models.freshness import UNTRAINED, measure_freshness
 from collapsecheck.models.weights import expected_shapes
@@ -37,6 +37,11 @@ def idle_of(loaded: LoadedModel, read_optimiser: Callable[[], OptimiserFacts | N
 
     Either alone is usual: a backbone is frozen on purpose, a layer is drawn anew and not used. Moments are only read
     where some of the weights, and not all, look as they were drawn.
+
+    Raises
+    ------
+    NotMeasuredError
+        If the optimiser's state cannot be held against the parameters, with the reason.
     """
     content = loaded.checkpoint.content
     if not isinstance(content, Mapping) or not find_optimisers(content):
@@ -45,7 +50,9 @@ def idle_of(loaded: LoadedModel, read_optimiser: Callable[[], OptimiserFacts | N
     if not freshness.drawn or (freshness.share or 0.0) >= UNTRAINED:
         return ()
     facts = read_optimiser()
-    if facts is None or not facts.fits:
+    if facts is None:
         return ()
+    if not facts.fits:
+        raise NotMeasuredError(f"the optimiser in the file is not used: {facts.reason}")
     left = {*facts.missing, *facts.untouched, *facts.stopped, *facts.decayed}
     return tuple(one.name for one in freshness.drawn if one.name in left)

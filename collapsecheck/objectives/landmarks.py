@@ -99,7 +99,7 @@ def landmarks(objective: Objective, rows: Tensor, labels: Tensor | None, views: 
     def at(where: Tensor, second: Tensor | None = None) -> float:
         second = where if second is None else second
         try:
-            return float(objective(where, labels, second if views is not None else None).detach())
+            return float(objective(where, labels, second if views is not None else None).detach()) + 0.0  # no -0
         except NotComputable:
             return math.nan
 

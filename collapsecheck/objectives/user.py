@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from collapsecheck.errors import UsageError, printable
@@ -40,8 +41,9 @@ class UserObjective(Objective):
 
     @property
     def id(self) -> str:
-        """What the user wrote."""
-        return printable(self.reference, 60)
+        """What the user wrote, without the folders."""
+        source, _, name = self.reference.rpartition(":")
+        return printable(f"{PurePath(source).name}:{name}", 60)
 
     @property
     def needs_labels(self) -> bool:

@@ -165,3 +165,14 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def python() -> list[str]:
     return [sys.executable, "-m", "collapsecheck"]
+
+
+@pytest.fixture
+def scan(call: Call, arena: Path) -> Call:
+    """Scan a checkpoint of the arena on its vectors with one of its models, unless told otherwise."""
+
+    def inner(*options: object, model: object = "healthy.pt", data: object = "x.npy", build: str = "linear") -> Ended:
+        given = ["--model-def", f"{arena / 'models.py'}:{build}"] if build else []
+        return call("scan", arena / str(model), arena / str(data), *given, "--workers", "0", *options)
+
+    return inner

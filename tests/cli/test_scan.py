@@ -18,17 +18,6 @@ from torchvision.models import resnet18
 from .conftest import Call, Ended
 
 
-@pytest.fixture
-def scan(call: Call, arena: Path) -> Call:
-    """Scan a checkpoint of the arena on its vectors with one of its models, unless told otherwise."""
-
-    def inner(*options: object, model: object = "healthy.pt", data: object = "x.npy", build: str = "linear") -> Ended:
-        given = ["--model-def", f"{arena / 'models.py'}:{build}"] if build else []
-        return call("scan", arena / str(model), arena / str(data), *given, "--workers", "0", *options)
-
-    return inner
-
-
 def finding(report: Any, check: str) -> Any:
     (found,) = [one for one in report["findings"] if one["check"] == check]
     return found
