@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from collapsecheck.models.freshness import UNTRAINED, measure_freshness
 from collapsecheck.objectives import NotComputable, Objective
 from collapsecheck.objectives.losses.spread import Spread
 from collapsecheck.observe import NotObservable
+from collapsecheck.observe.differentiable import differentiable_copy
 from collapsecheck.observe.gradients import FEW, ITEMS, LEAST, MOVED, Gradients, LayerGradient
 from collapsecheck.observe.probe import Probe, ProbeBatch
 from collapsecheck.observe.sensitivity import LastLayer, per_item_similarity, sensitivity
@@ -119,7 +119,9 @@ def run(probe: Probe, *, paired: bool = False, inputs_learn: bool = False) -> Ba
     probe = probe.in_full_precision()
     if not any(one.is_floating_point() for one in probe.module.parameters()):
         raise NotObservable("the model has no parameters here, so that there is nothing to train")
-    probe = replace(probe.on(learning(probe.module)), turn=None, base=None, batches=[batch])
+    probe = replace(
+        probe.on(differentiable_copy(probe.module, every=True).module), turn=None, base=None, batches=[batch]
+    )
     inputs = _placed(batch.inputs, probe.device, learn=inputs_learn)
     views = second_view(inputs) if paired else None
     together = inputs if views is None or not isinstance(inputs, Tensor) else torch.cat([inputs, views])
@@ -160,21 +162,6 @@ def _back(made: Backward, objective: Objective | None) -> tuple[Objective, float
         else:
             return one, reached
     raise NotObservable("no objective has a value on these embeddings: they are zero, or no finite numbers")
-
-
-def learning(module: nn.Module) -> nn.Module:
-    """A copy whose parameters all learn, in the memory of the user's; flags, gradients and buffers are its own."""
-    held: dict[int, Any] = {}
-    for parameter in module.parameters():
-        shared = parameter.detach()
-        shared = shared.clone() if shared.is_inference() else shared
-        held[id(parameter)] = nn.Parameter(shared, requires_grad=shared.is_floating_point())
-    for buffer in module.buffers():
-        held[id(buffer)] = buffer.detach().clone()
-    try:
-        return copy.deepcopy(module, held)
-    except Exception as error:  # a module may hold locks, files, generators
-        raise NotObservable(f"the model cannot be copied: {in_one_line(error)}") from error
 
 
 def gathered(probe: Probe, items: int = ITEMS) -> ProbeBatch:

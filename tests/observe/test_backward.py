@@ -351,3 +351,30 @@ def test_a_loss_without_a_value_is_replaced_with_its_reason() -> None:
 def test_half_precision_is_widened() -> None:
     found = gradients_of(probe_of(perceptron(3).half(), torch.randn(64, 16)))
     assert found.decay > 0
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("wrap", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+def test_weights_that_are_worked_out(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    model = nn.Sequential(wrap(nn.Linear(16, 16)), nn.ReLU(), nn.Linear(16, 4))
+    model(torch.randn(4, 16))  # leaves a weight with a history
+    found = gradients_of(probe_of(model))
+    assert len(found.learning) == 2 and not found.cut
+
+
+def test_a_forward_that_writes_to_its_own_weights_changes_none_of_the_users() -> None:
+    class Writing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(16, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                self.first.bias.add_(1)
+            return self.first(x)
+
+    model = Writing()
+    probe = probe_of(model)
+    before = snapshot(model)
+    gradients_of(probe)
+    assert snapshot(model) == before

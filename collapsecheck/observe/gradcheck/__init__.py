@@ -75,7 +75,7 @@ def gradient_checks(probe: Probe, which: str = CUSTOM) -> tuple[GradientCheck, .
     if which == NEVER:
         return None
     # Here, since checks read these facts without torch.
-    from collapsecheck.observe.gradcheck.copying import kept_tensors
+    from collapsecheck.observe.differentiable import kept_tensors
     from collapsecheck.observe.gradcheck.judging import judge
     from collapsecheck.observe.gradcheck.random_state import kept_random_state
     from collapsecheck.observe.gradcheck.recording import record

@@ -15,9 +15,9 @@ from torch.autograd import Function
 from collapsecheck.datasets.inputs import each, nbytes
 from collapsecheck.models.readout import out_of_memory
 from collapsecheck.observe import NotObservable
+from collapsecheck.observe.differentiable import Differentiable, differentiable_copy
 from collapsecheck.observe.gradcheck import GradientCheck, unchecked
 from collapsecheck.observe.gradcheck.call import Call
-from collapsecheck.observe.gradcheck.copying import Differentiable, differentiable_copy
 from collapsecheck.observe.gradcheck.layers import call_of_layer
 from collapsecheck.observe.gradcheck.listening import Listener, apply_of, name_of
 from collapsecheck.observe.gradcheck.random_state import begin_at

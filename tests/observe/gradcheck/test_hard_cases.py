@@ -495,7 +495,7 @@ def test_a_large_model_keeps_nothing_for_a_backward(checked: Checked, monkeypatc
     monkeypatch.setattr("collapsecheck.observe.gradcheck.recording.LARGE_MODEL", 1)
     found = checked(nn.Sequential(RIGHT["CustomLinear"](), nn.Linear(8, WIDTH), Stem(), nn.Linear(4, 4)))
     assert [one.outcome for one in found] == [Gradient.RIGHT, Gradient.WRONG]
-    monkeypatch.setattr("collapsecheck.observe.gradcheck.copying.COPIED", 0)
+    monkeypatch.setattr("collapsecheck.observe.differentiable.COPIED", 0)
     (found_too,) = checked(WRONG["SwishSign"]())
     assert found_too.outcome is Gradient.WRONG
 

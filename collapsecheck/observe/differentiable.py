@@ -59,11 +59,12 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     return bool(same.all())
 
 
-def differentiable_copy(module: nn.Module) -> Differentiable:
+def differentiable_copy(module: nn.Module, *, every: bool = False) -> Differentiable:
     """Copy a model; raises NotObservable where it cannot be copied.
 
-    Gradients are wanted for the parameters that want them in the model; for all of them if none does, as after
-    loading for inference. Recurrent layers keep their parameters twice, which a memo of the copy takes care of.
+    Gradients are wanted for the parameters that want them in the model; for all of them if none does, as after loading
+    for inference, or if `every` one is asked for. Recurrent layers keep their parameters twice, which a memo of the
+    copy takes care of.
     """
     given = [one for one in module.parameters() if not nn.parameter.is_lazy(one)]
     small = sum(one.nbytes for one in given) <= COPIED
@@ -72,7 +73,7 @@ def differentiable_copy(module: nn.Module) -> Differentiable:
     trained: list[Tensor] = []
     for one in given:
         numbers = one.detach().clone() if small or one.is_inference() else one.detach()
-        wanted = (one.requires_grad or frozen) and (numbers.is_floating_point() or numbers.is_complex())
+        wanted = (one.requires_grad or frozen or every) and (numbers.is_floating_point() or numbers.is_complex())
         new = nn.Parameter(numbers, requires_grad=wanted)
         memo[id(one)] = new
         trained += [new] * wanted
