@@ -97,9 +97,20 @@ class Observations:
     @cached_property
     def gradients(self) -> Gradients:
         """One backward pass over a few items; raises NotObservable with the reason where none can be made."""
+        found = self._gradients
+        if isinstance(found, NotObservable):
+            raise NotObservable(str(found))
+        return found
+
+    @cached_property
+    def _gradients(self) -> Gradients | NotObservable:
+        """The gradients, or why there are none: several checks ask, and what fails is not tried again."""
         if self.gradients_from is None:
-            raise NotObservable("no model was run")
-        return self.gradients_from()
+            return NotObservable("no model was run")
+        try:
+            return self.gradients_from()
+        except NotObservable as reason:
+            return reason
 
     @cached_property
     def idle(self) -> tuple[str, ...]:

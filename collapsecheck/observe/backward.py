@@ -27,6 +27,8 @@ from collapsecheck.user_code import in_one_line
 
 # How far weights are moved to see whether the embedding depends on them: so little revives no dead unit.
 NUDGE = 1e-2
+# Bytes that a backward pass may keep of the items: no more than a scan takes anyway.
+MEMORY = 4 * 2**30
 # Layers that are nudged one by one; more of them are only nudged together.
 MOST_NUDGED = 12
 
@@ -162,6 +164,37 @@ def _back(made: Backward, objective: Objective | None) -> tuple[Objective, float
         else:
             return one, reached
     raise NotObservable("no objective has a value on these embeddings: they are zero, or no finite numbers")
+
+
+def affordable(probe: Probe, batch: ProbeBatch) -> int:
+    """How many items of a batch a backward pass has memory for: what it keeps is measured on the first two.
+
+    Raises
+    ------
+    NotObservable
+        If not even `LEAST` items fit.
+    """
+    parameters = {one.untyped_storage().data_ptr() for one in probe.module.parameters()}
+    kept: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        if tensor.layout == torch.strided and not tensor.is_nested:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in parameters:
+                kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    few = batch.part(slice(0, 2))
+    try:
+        with probe.readout.attached(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            rows = probe.readout(_placed(few.inputs, probe.device, learn=False))
+    except CollapsecheckError as error:
+        raise NotObservable(f"the model does not run with gradients: {error}") from error
+    each = max(sum(kept.values()) / len(few.indices), 1.0)
+    del rows
+    if LEAST * each > MEMORY:
+        raise NotObservable(f"a backward pass over {LEAST} items would take {LEAST * each / 2**30:.1f} GiB of memory")
+    return min(len(batch.indices), int(MEMORY / each))
 
 
 def gathered(probe: Probe, items: int = ITEMS) -> ProbeBatch:

@@ -14,8 +14,8 @@ from collapsecheck.datasets.inputs import Inputs, each
 from collapsecheck.errors import CollapsecheckError
 from collapsecheck.objectives import NotComputable, Objective
 from collapsecheck.observe import NotObservable
-from collapsecheck.observe.backward import eager, forked, gathered
-from collapsecheck.observe.probe import Probe
+from collapsecheck.observe.backward import affordable, eager, forked, gathered
+from collapsecheck.observe.probe import Probe, ProbeBatch
 from collapsecheck.observe.twin import untrained
 from collapsecheck.observe.views import second_view
 from collapsecheck.user_code import in_one_line
@@ -91,9 +91,10 @@ class Rehearsal:
                 raise NotObservable("the model has no parameters here, so that there is nothing to train")
             optimiser = self._optimiser(learnt, rate, decay)
             batch = gathered(self.probe, items=10**6)
+            size = min(BATCH, affordable(fresh, batch))
             try:
                 with fresh.readout.attached():
-                    for number, (inputs, labels) in enumerate(_drawn(batch.inputs, batch.labels, fresh.device)):
+                    for number, (inputs, labels) in enumerate(_drawn(batch, fresh.device, size)):
                         if self.spent + time.monotonic() - begin > self.seconds:
                             reason = f"the {self.seconds:.0f} s of --trial were up after {number} of {STEPS} steps"
                             raise NotObservable(reason)
@@ -128,10 +129,9 @@ class Rehearsal:
         return kind(parameters, lr=rate, weight_decay=decay)
 
 
-def _drawn(inputs: Inputs, labels: Tensor | None, device: torch.device) -> Iterator[tuple[Inputs, Tensor | None]]:
+def _drawn(batch: ProbeBatch, device: torch.device, size: int) -> Iterator[tuple[Inputs, Tensor | None]]:
     """Random batches of the items, as many as there are steps."""
-    items = len(inputs) if isinstance(inputs, Tensor) else len(next(iter(inputs.values())))
     for _ in range(STEPS):
-        chosen = torch.randperm(items)[:BATCH]
-        batch = each(inputs, lambda tensor, rows=chosen: tensor[rows].to(device))  # type: ignore[misc]
-        yield batch, None if labels is None else labels[chosen].to(device)
+        chosen = torch.randperm(len(batch.indices))[:size]
+        inputs = each(batch.inputs, lambda tensor, rows=chosen: tensor[rows].to(device))  # type: ignore[misc]
+        yield inputs, None if batch.labels is None else batch.labels[chosen].to(device)

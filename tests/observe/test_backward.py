@@ -378,3 +378,29 @@ def test_a_forward_that_writes_to_its_own_weights_changes_none_of_the_users() ->
     before = snapshot(model)
     gradients_of(probe)
     assert snapshot(model) == before
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three layers of 16 numbers keep 100 to 200 bytes of an item: some fit into 3000 bytes, and not four into 100."""
+    probe = probe_of(perceptron(3))
+    monkeypatch.setattr("collapsecheck.observe.backward.MEMORY", 3_000)
+    assert 4 <= gradients_of(probe).items < 64
+    monkeypatch.setattr("collapsecheck.observe.backward.MEMORY", 100)
+    with pytest.raises(NotObservable, match="GiB of memory"):
+        gradients_of(probe)
+
+
+def test_what_fails_is_not_tried_again() -> None:
+    from collapsecheck import testing
+    from collapsecheck.examination import examine
+
+    calls = []
+
+    def failing() -> Gradients:
+        calls.append(1)
+        raise NotObservable("no")
+
+    seen = testing.power_law()
+    seen.gradients_from = failing
+    reasons = {one.check: one.message for one in examine(seen) if one.check in ("cut-gradient", "vanishing-gradient")}
+    assert reasons == {"cut-gradient": "no", "vanishing-gradient": "no"} and len(calls) == 1
