@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from collapsecheck.datasets.inputs import Inputs, each, item_shape
+from collapsecheck.datasets.inputs import part as part_of
 from collapsecheck.errors import CollapsecheckError
 from collapsecheck.models.freshness import UNTRAINED, measure_freshness
 from collapsecheck.objectives import NotComputable, Objective
 from collapsecheck.objectives.losses.spread import Spread
 from collapsecheck.observe import NotObservable
 from collapsecheck.observe.differentiable import differentiable_copy
-from collapsecheck.observe.gradients import FEW, ITEMS, LEAST, MOVED, Gradients, LayerGradient
+from collapsecheck.observe.gradients import FEW, ITEMS, LEARNING, LEAST, MOVED, Gradients, LayerGradient
 from collapsecheck.observe.probe import Probe, ProbeBatch
 from collapsecheck.observe.sensitivity import LastLayer, per_item_similarity, sensitivity
 from collapsecheck.observe.views import second_view
@@ -108,7 +109,8 @@ def gradients_of(probe: Probe, objective: Objective | None = None) -> Gradients:
 def run(probe: Probe, *, paired: bool = False, inputs_learn: bool = False) -> Backward:
     """Run the first items through a copy of the model whose parameters learn; `paired` adds second views of them.
 
-    Gradients of the inputs as well (`inputs_learn`) can double the cost.
+    Half of them are only there to be compared with: gradients come back through the others, as many as `LEARNING` and
+    as there is memory for. Gradients of the inputs as well (`inputs_learn`) can double the cost.
 
     Raises
     ------
@@ -121,28 +123,46 @@ def run(probe: Probe, *, paired: bool = False, inputs_learn: bool = False) -> Ba
     probe = probe.in_full_precision()
     if not any(one.is_floating_point() for one in probe.module.parameters()):
         raise NotObservable("the model has no parameters here, so that there is nothing to train")
-    probe = replace(
-        probe.on(differentiable_copy(probe.module, every=True).module), turn=None, base=None, batches=[batch]
-    )
-    inputs = _placed(batch.inputs, probe.device, learn=inputs_learn)
-    views = second_view(inputs) if paired else None
-    together = inputs if views is None or not isinstance(inputs, Tensor) else torch.cat([inputs, views])
+    probe = replace(probe.on(differentiable_copy(probe.module, every=True).module), turn=None, base=None)
+    learning = affordable(probe, batch)
+    batch = batch.part(slice(0, max(learning * ITEMS // LEARNING, LEAST)))
+    probe = replace(probe, batches=[batch])
     order: dict[str, int] = {}
     last = LastLayer()
     torch.default_generator.manual_seed(probe.seed)
-    with probe.readout.attached(), _noting(probe.module, order, last):
+    views = second_view(_placed(batch.inputs, probe.device, learn=False)) if paired else None
+
+    def read(rows: slice, *, learn: bool) -> tuple[Tensor, Tensor | None]:
+        """Embeddings of some items, and of their second views."""
+        given = _placed(part_of(batch.inputs, rows), probe.device, learn=learn and inputs_learn)
+        with torch.set_grad_enabled(learn):
+            if views is None or not isinstance(given, Tensor):
+                return probe.readout(given), None
+            first, second = probe.readout(torch.cat([given, views[rows]])).chunk(2)
+            return first, second
+
+    with probe.readout.attached():
         try:
-            rows = probe.readout(together)
+            with _noting(probe.module, order, last):
+                parts = [read(slice(0, learning), learn=True)]
+            if learning < len(batch.indices):
+                parts.append(read(slice(learning, None), learn=False))
         except CollapsecheckError as error:
             raise NotObservable(f"the model does not run with gradients: {error}") from error
+    seconds = [two for _, two in parts if two is not None]
+    rows = torch.cat([*(one for one, _ in parts), *seconds])
     rows = rows.double() if rows.device.type != "mps" else rows.float()
     if rows.requires_grad:
         rows.retain_grad()
-    labels = None if batch.labels is None else batch.labels.to(rows.device)
     return Backward(
-        probe=probe, inputs=inputs, labels=labels, rows=rows, paired=together is not inputs, order=order,
+        probe=probe,
+        inputs=_placed(part_of(batch.inputs, slice(0, learning)), probe.device, learn=False),
+        labels=None if batch.labels is None else batch.labels.to(rows.device),
+        rows=rows,
+        paired=bool(seconds),
+        order=order,
         last=last,
-    )  # fmt: skip
+    )
 
 
 def _back(made: Backward, objective: Objective | None) -> tuple[Objective, float]:
@@ -167,7 +187,7 @@ def _back(made: Backward, objective: Objective | None) -> tuple[Objective, float
 
 
 def affordable(probe: Probe, batch: ProbeBatch) -> int:
-    """How many items of a batch a backward pass has memory for: what it keeps is measured on the first two.
+    """How many items of a batch go through a backward pass: what that keeps is measured on the first two.
 
     Raises
     ------
@@ -179,9 +199,9 @@ def affordable(probe: Probe, batch: ProbeBatch) -> int:
 
     def count(tensor: Tensor) -> Tensor:
         if tensor.layout == torch.strided and not tensor.is_nested:
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in parameters:
-                kept[storage.data_ptr()] = storage.nbytes()
+            place = tensor.untyped_storage().data_ptr()
+            if place not in parameters:
+                kept[place] = max(kept.get(place, 0), tensor.nbytes)
         return tensor
 
     few = batch.part(slice(0, 2))
@@ -194,7 +214,7 @@ def affordable(probe: Probe, batch: ProbeBatch) -> int:
     del rows
     if LEAST * each > MEMORY:
         raise NotObservable(f"a backward pass over {LEAST} items would take {LEAST * each / 2**30:.1f} GiB of memory")
-    return min(len(batch.indices), int(MEMORY / each))
+    return min(len(batch.indices), LEARNING, int(MEMORY / each))
 
 
 def gathered(probe: Probe, items: int = ITEMS) -> ProbeBatch:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     pass
 
-ITEMS = 64  # in the batch of the probe
+ITEMS = 64  # in the batch of the probe ...
+LEARNING = 32  # ... of which gradients come back through so many: the others are what losses compare them with
 FEW = 8  # of these for what costs more for each item
 LEAST = 4
 # How far embeddings move, over their length, when the weights of a layer are moved by a hundredth, from where the layer
@@ -75,7 +76,7 @@ class Gradients:
     Parameters
     ----------
     objective : the loss, in words; `stated` whether it is the user's, or the label-free spread.
-    items : how many items the batch had.
+    items : how many items the batch had, half of which gradients came back through.
     value : of the objective.
     layers : those that take part, in the order of execution.
     similarity : mean cosine between the gradients of single items, in [−1, 1], at the last weights; NaN if unknown.

@@ -19,7 +19,7 @@ from collapsecheck.user_code import in_one_line
 
 # Numbers in the gradients of all single items together.
 MOST_NUMBERS = 20_000_000
-LINES = 4  # items between which the embedding is followed: each costs as much as four in a forward pass
+LINES = 3  # items between which the embedding is followed: each costs as much as four in a forward pass
 STEP = 1e-2  # of the way to the other item, where forward-mode differentiation fails
 
 

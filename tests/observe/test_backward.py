@@ -45,8 +45,8 @@ def test_gradients_are_those_of_a_plain_backward() -> None:
     probe = probe_of(model)
     objective = stated("spread")
     found = gradients_of(probe, objective)
-    value = objective(model(probe.batches[0].inputs).double())
-    assert value.requires_grad
+    rows = model(probe.batches[0].inputs).double()
+    value = objective(torch.cat([rows[:32], rows[32:].detach()]))  # the others are only compared with
     wanted = torch.autograd.grad(value, [model[place].weight for place in (0, 2, 4)])
     assert found.value == pytest.approx(float(value.detach()), rel=1e-6)
     for place, gradient in zip(("0", "2", "4"), wanted, strict=True):
@@ -59,7 +59,7 @@ def test_pull_is_that_of_every_layer_in_a_homogeneous_net(seed: int) -> None:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(16, 32, bias=False), nn.ReLU(), nn.Linear(32, 8, bias=False))
     made = run(probe_of(model))
-    value = (made.rows * torch.randn_like(made.rows)).sum()
+    value = (made.rows * torch.randn_like(made.rows))[:32].sum()  # gradients come back through half of them
     value.backward()
     products = [float((one.detach() * one.grad).sum()) for one in made.probe.module.parameters()]
     assert products == pytest.approx([float(value.detach())] * 2, rel=1e-4)

@@ -38,7 +38,7 @@ def spread(probe: Probe) -> float:
 
 def test_attraction_collapses_and_a_variance_term_keeps_it_from_that() -> None:
     made = rehearsal("positive-cosine", rate=1e-2)
-    assert spread(made.trained()) < 0.1
+    assert spread(made.trained()) < 0.2
     assert spread(made.trained(objective=WithVariance(made.objective))) > 0.5
 
 
