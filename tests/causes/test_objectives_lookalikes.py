@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,11 @@ def raising(rows, labels):
 """
 
 
+def long(build: Build) -> Any:
+    """One more of the same."""
+    return pytest.param(build, marks=pytest.mark.long)
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("own") / "losses.py"
@@ -71,7 +77,7 @@ def accused(report: Report) -> list[str]:
 HIGH = 1e-2
 
 
-@pytest.mark.parametrize("build", [architectures.perceptron, architectures.plain])
+@pytest.mark.parametrize("build", [architectures.perceptron, long(architectures.plain)])
 def test_mining_times_rate_only_both_together_collapse_and_both_are_named(build: Build) -> None:
     for loss, name in ((hardest_triplets, "batch-hard-triplet"), (all_triplets, "triplet")):
         for rate in (HIGH, HIGH / 30):
@@ -86,7 +92,7 @@ def test_mining_times_rate_only_both_together_collapse_and_both_are_named(build:
                 assert report.verdict.status == "healthy" and not accused(report)
 
 
-@pytest.mark.parametrize("build", [architectures.vgg, architectures.tall_perceptron])
+@pytest.mark.parametrize("build", [architectures.vgg, long(architectures.tall_perceptron)])
 def test_born_in_a_point_what_depth_and_what_the_bounded_loss_have_to_do_with_it(build: Build) -> None:
     state = checkpoint(build, 0, Training(sigmoid_cosines, rate=1e-3, steps=300))
     report = scanned(handed(build, state, loss="cosine-bce"))
@@ -117,7 +123,7 @@ def test_a_bounded_loss_that_did_no_harm_is_not_accused(build: Build) -> None:
     assert report.verdict.status == "healthy" and not accused(report)
 
 
-@pytest.mark.parametrize("build", [architectures.plain, architectures.transformer])
+@pytest.mark.parametrize("build", [architectures.plain, long(architectures.transformer)])
 def test_a_loss_that_only_attracts_is_found_by_asking_it(build: Build, own: Path) -> None:
     state = checkpoint(build, 0, Training(attraction))["model"]
     for loss in ("positive-cosine", f"{own}:attraction"):
