@@ -24,6 +24,7 @@ import torch
 import torchvision
 
 from collapsecheck.models.readout import Readout
+from collapsecheck.objectives import stated
 from collapsecheck.observe.backward import gradients_of
 from collapsecheck.observe.gradients import ITEMS
 from collapsecheck.observe.probe import Probe, ProbeBatch
@@ -40,7 +41,7 @@ def probe_of(name: str, size: int, device: torch.device) -> Probe:
     if name.startswith("vit"):
         torch.nn.init.normal_(model.heads.head.weight, std=0.02)  # torchvision begins at zero
     pictures = torch.randn(ITEMS, 3, size, size)
-    batch = ProbeBatch(inputs=pictures, indices=torch.arange(ITEMS))
+    batch = ProbeBatch(inputs=pictures, indices=torch.arange(ITEMS), labels=torch.arange(ITEMS) % 8)
     return Probe(readout=Readout(model, reason=""), batches=[batch], device=device)
 
 
@@ -60,9 +61,11 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=list(MODELS))
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--loss", help="a stated loss, which needs gradients of all items; labels are random")
     options = parser.parse_args()
 
     device = torch.device(options.device)
+    objective = stated(options.loss) if options.loss else None
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, {ITEMS} pictures of {options.size}")
     print(f"{'model':22}{'forward ms':>11}{'ratio':>8}{'lowest':>8}{'highest':>9}  untouched")
     worst = 0.0
@@ -72,7 +75,7 @@ def main() -> None:
         ratios, passes = [], []
         for repeat in range(options.repeats + 1):
             forward = timed(lambda probe=probe: probe.afresh().embeddings)
-            backward = timed(lambda probe=probe: gradients_of(probe))
+            backward = timed(lambda probe=probe: gradients_of(probe, objective))
             if repeat:
                 ratios.append(backward / forward)
                 passes.append(forward)

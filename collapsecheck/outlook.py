@@ -22,6 +22,8 @@ NEAR = 0.01
 ASKS = 0.05
 # A step leads nowhere in particular if its cosine with what parts embeddings is as small as this.
 NOTHING = 0.05
+# Share of items with a partner of their class in a batch below which a loss of classes compares little.
+LONELY = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ def _asked(scene: Scene, numbers: dict[str, float]) -> Iterator[str]:
         "loss_chance": marks.chance, "loss_floor": marks.floor, "step_alignment": asked.alignment,
         "step_alignment_low": asked.interval[0], "step_alignment_high": asked.interval[1],
         "step_alignment_of_weights": asked.through, "step_changes_spread_by": asked.change, "force": asked.force,
-        "margin_violated": asked.violated,
+        "margin_violated": asked.violated, "partners": asked.partners,
     }  # fmt: skip
     apart = "classes apart" if asked.classes else "items apart"
     text = (
@@ -70,9 +72,20 @@ def _asked(scene: Scene, numbers: dict[str, float]) -> Iterator[str]:
     yield f"{text}."
     if math.isfinite(asked.alignment) and not asked.force < ASKS:
         yield f"{_direction(asked)}."
+    for sentence in _partners(scene, asked):
+        yield f"{sentence}."
     if math.isfinite(asked.violated) and scene.kind is not None:
         what = "triplets" if scene.objective is not None and "triplet" in scene.objective.id else "different pairs"
         yield f"Of the {what}, {asked.violated:.0%} are nearer than the margin."
+
+
+def _partners(scene: Scene, asked: ObjectiveFacts) -> Iterator[str]:
+    """Whether random batches hold what the loss compares."""
+    if scene.objective is not None and scene.objective.needs_labels and asked.partners < LONELY:
+        yield (
+            f"In a random batch of {asked.items} items only {asked.partners:.0%} have another of their class: the loss "
+            "compares little, unless batches are drawn with several items of each class"
+        )
 
 
 def _direction(asked: ObjectiveFacts) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from collapsecheck.datasets.inputs import Inputs, each, item_shape
+from collapsecheck.datasets.inputs import Inputs, count, each, item_shape
 from collapsecheck.datasets.inputs import part as part_of
 from collapsecheck.errors import CollapsecheckError
 from collapsecheck.models.freshness import UNTRAINED, measure_freshness
@@ -81,12 +81,13 @@ def gradients_of(probe: Probe, objective: Objective | None = None) -> Gradients:
     """
     with forked(probe), torch.enable_grad(), eager(probe.module):
         paired = objective is not None and objective.VIEWS
-        made = run(probe, paired=paired)
+        whole = objective is not None
+        made = run(probe, paired=paired, whole=whole)
         used, value = _back(made, objective)
         own = dict(probe.module.named_parameters(remove_duplicate=False))
         layers = _layers(made, own)
         if any(one.cut for one in layers):  # re-entrant checkpoints cut off what comes before them, unless inputs learn
-            again = run(probe, paired=paired, inputs_learn=True)
+            again = run(probe, paired=paired, whole=whole, inputs_learn=True)
             _back(again, objective)
             found = _layers(again, own)
             if sum(one.cut for one in found) < sum(one.cut for one in layers):
@@ -96,7 +97,7 @@ def gradients_of(probe: Probe, objective: Objective | None = None) -> Gradients:
     return Gradients(
         objective=used.shown,
         stated=used is objective,
-        items=len(made.probe.batches[0].indices),
+        items=count(made.inputs),
         value=value,
         layers=layers,
         similarity=similarity,
@@ -106,11 +107,12 @@ def gradients_of(probe: Probe, objective: Objective | None = None) -> Gradients:
     )
 
 
-def run(probe: Probe, *, paired: bool = False, inputs_learn: bool = False) -> Backward:
+def run(probe: Probe, *, paired: bool = False, whole: bool = True, inputs_learn: bool = False) -> Backward:
     """Run the first items through a copy of the model whose parameters learn; `paired` adds second views of them.
 
-    Half of them are only there to be compared with: gradients come back through the others, as many as `LEARNING` and
-    as there is memory for. Gradients of the inputs as well (`inputs_learn`) can double the cost.
+    Gradients come back through as many as there is memory for, and through `LEARNING` at most unless the `whole` batch
+    is asked for: a loss that compares items is unmoved if all are moved alike, which half of them would break.
+    Gradients of the inputs as well (`inputs_learn`) can double the cost.
 
     Raises
     ------
@@ -125,7 +127,10 @@ def run(probe: Probe, *, paired: bool = False, inputs_learn: bool = False) -> Ba
         raise NotObservable("the model has no parameters here, so that there is nothing to train")
     probe = replace(probe.on(differentiable_copy(probe.module, every=True).module), turn=None, base=None)
     learning = affordable(probe, batch)
-    batch = batch.part(slice(0, max(learning * ITEMS // LEARNING, LEAST)))
+    if whole:
+        batch = batch.part(slice(0, learning))
+    else:
+        learning = min(learning, LEARNING)
     probe = replace(probe, batches=[batch])
     order: dict[str, int] = {}
     last = LastLayer()
@@ -197,7 +202,7 @@ def affordable(probe: Probe, batch: ProbeBatch) -> int:
     parameters = {one.untyped_storage().data_ptr() for one in probe.module.parameters()}
     kept: dict[int, int] = {}
 
-    def count(tensor: Tensor) -> Tensor:
+    def weighed(tensor: Tensor) -> Tensor:
         if tensor.layout == torch.strided and not tensor.is_nested:
             place = tensor.untyped_storage().data_ptr()
             if place not in parameters:
@@ -206,7 +211,7 @@ def affordable(probe: Probe, batch: ProbeBatch) -> int:
 
     few = batch.part(slice(0, 2))
     try:
-        with probe.readout.attached(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        with probe.readout.attached(), torch.autograd.graph.saved_tensors_hooks(weighed, lambda tensor: tensor):
             rows = probe.readout(_placed(few.inputs, probe.device, learn=False))
     except CollapsecheckError as error:
         raise NotObservable(f"the model does not run with gradients: {error}") from error
@@ -214,7 +219,7 @@ def affordable(probe: Probe, batch: ProbeBatch) -> int:
     del rows
     if LEAST * each > MEMORY:
         raise NotObservable(f"a backward pass over {LEAST} items would take {LEAST * each / 2**30:.1f} GiB of memory")
-    return min(len(batch.indices), LEARNING, int(MEMORY / each))
+    return min(len(batch.indices), int(MEMORY / each))
 
 
 def gathered(probe: Probe, items: int = ITEMS) -> ProbeBatch:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     pass
 
 ITEMS = 64  # in the batch of the probe ...
-LEARNING = 32  # ... of which gradients come back through so many: the others are what losses compare them with
+LEARNING = 32  # ... of which gradients come back through so many, where the objective does not compare items
 FEW = 8  # of these for what costs more for each item
 LEAST = 4
 # How far embeddings move, over their length, when the weights of a layer are moved by a hundredth, from where the layer
@@ -76,7 +76,7 @@ class Gradients:
     Parameters
     ----------
     objective : the loss, in words; `stated` whether it is the user's, or the label-free spread.
-    items : how many items the batch had, half of which gradients came back through.
+    items : through how many items gradients came back.
     value : of the objective.
     layers : those that take part, in the order of execution.
     similarity : mean cosine between the gradients of single items, in [−1, 1], at the last weights; NaN if unknown.

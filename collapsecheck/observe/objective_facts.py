@@ -44,7 +44,8 @@ class ObjectiveFacts:
     held_by_place, held_by_bound : for a bounded loss, what the two reasons for a small force multiply to: how much less
         a loss without bound asks here than of random embeddings, and how much less than that the bounded one asks.
     violated : share of the triplets, or of the different pairs, that violate the margin; NaN without a margin.
-    items, classes : in the batch of the landmarks; classes None without labels.
+    partners : share of the items of a batch that have another of their class in it; NaN without labels.
+    items, classes : in that batch; classes None without labels.
     reasons : by name of a part, why it is missing.
     """
 
@@ -60,6 +61,7 @@ class ObjectiveFacts:
     held_by_place: float
     held_by_bound: float
     violated: float
+    partners: float
     items: int
     classes: int | None
     reasons: dict[str, str] = field(default_factory=dict)
@@ -109,6 +111,7 @@ def objective_facts(probe: Probe, objective: Objective) -> ObjectiveFacts:
         held_by_place=free / free_chance if free_chance > 0 else math.nan,
         held_by_bound=force / free if free > 0 else math.nan,
         violated=violated(objective, rows, labels),
+        partners=_partners(labels),
         items=len(rows),
         classes=None if labels is None else len(torch.unique(labels)),
         reasons=reasons,
@@ -221,6 +224,13 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
         return mean, mean
     half = 2.4 * math.sqrt(sum((one - mean) ** 2 for one in values) / (n - 1) / n)  # t of 7 degrees
     return mean - half, mean + half
+
+
+def _partners(labels: Tensor | None) -> float:
+    if labels is None:
+        return math.nan
+    _, numbers, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    return float((counts[numbers] > 1).double().mean())
 
 
 def violated(objective: Objective, rows: Tensor, labels: Tensor | None) -> float:

@@ -45,8 +45,7 @@ def test_gradients_are_those_of_a_plain_backward() -> None:
     probe = probe_of(model)
     objective = stated("spread")
     found = gradients_of(probe, objective)
-    rows = model(probe.batches[0].inputs).double()
-    value = objective(torch.cat([rows[:32], rows[32:].detach()]))  # the others are only compared with
+    value = objective(model(probe.batches[0].inputs).double())
     wanted = torch.autograd.grad(value, [model[place].weight for place in (0, 2, 4)])
     assert found.value == pytest.approx(float(value.detach()), rel=1e-6)
     for place, gradient in zip(("0", "2", "4"), wanted, strict=True):
@@ -59,7 +58,7 @@ def test_pull_is_that_of_every_layer_in_a_homogeneous_net(seed: int) -> None:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(16, 32, bias=False), nn.ReLU(), nn.Linear(32, 8, bias=False))
     made = run(probe_of(model))
-    value = (made.rows * torch.randn_like(made.rows))[:32].sum()  # gradients come back through half of them
+    value = (made.rows * torch.randn_like(made.rows)).sum()
     value.backward()
     products = [float((one.detach() * one.grad).sum()) for one in made.probe.module.parameters()]
     assert products == pytest.approx([float(value.detach())] * 2, rel=1e-4)
@@ -384,7 +383,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three layers of 16 numbers keep 100 to 200 bytes of an item: some fit into 3000 bytes, and not four into 100."""
     probe = probe_of(perceptron(3))
     monkeypatch.setattr("collapsecheck.observe.backward.MEMORY", 3_000)
-    assert 4 <= gradients_of(probe).items < 64
+    assert 4 <= gradients_of(probe).items < 32
     monkeypatch.setattr("collapsecheck.observe.backward.MEMORY", 100)
     with pytest.raises(NotObservable, match="GiB of memory"):
         gradients_of(probe)
