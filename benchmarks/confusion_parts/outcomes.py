@@ -118,8 +118,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def can_be_tested(cause: str) -> bool:
-    """Whether a cause makes experiments; what lies in the training, or is a fact of the file, has none."""
-    return all_causes()[cause].intervene is not Cause.intervene
+    """Whether a cause makes experiments without training; what lies in that, or is a fact of the file, has none."""
+    kind = all_causes()[cause]
+    return kind.intervene is not Cause.intervene and not kind.rehearsed
 
 
 def described(one: Outcome) -> str:

@@ -90,6 +90,7 @@ class Cause(ABC):
     expected: ClassVar[bool] = False  # harmless, to be reported as a note
     symptomless: ClassVar[bool] = False  # a fault by itself, told even where no kind of collapse shows
     noted: ClassVar[bool] = False  # worth a note, as expected, where all checks passed; its suspicion is cheap then
+    rehearsed: ClassVar[bool] = False  # its experiments train fresh copies: there are none without time for that
     by_training: ClassVar[bool] = False  # acts through what was learnt: its place is not where the symptom begins
     unrepeatable: ClassVar[bool] = False  # shows in that an item's embedding is not always the same: asked again then
 

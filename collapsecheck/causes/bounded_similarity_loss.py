@@ -30,6 +30,7 @@ class BoundedSimilarityLoss(Cause):
     """
 
     explains = frozenset({Kind.COMPLETE, Kind.CONE, Kind.DIMENSIONAL})
+    rehearsed = True
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Ask the loss itself what it asks for, and of what is stated only by name whether it was learnt."""

@@ -39,6 +39,7 @@ class HardMiningCollapse(Cause):
     """
 
     explains = frozenset({Kind.COMPLETE, Kind.NORM})
+    rehearsed = True
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """Compare the distances between items with the margin, and the last loss with what one point costs."""

@@ -30,6 +30,7 @@ class LossWithoutRepulsion(Cause):
     """
 
     explains = frozenset({Kind.COMPLETE, Kind.CONE, Kind.DIMENSIONAL})
+    rehearsed = True
 
     def suspect(self, scene: Scene) -> Iterator[Suspicion]:
         """See whether several layers have learnt to bring items together, or whether the loss is gradual at least."""
