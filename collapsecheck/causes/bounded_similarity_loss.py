@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from collapsecheck.causes import OBJECTIVE, Cause, Intervention, Remedy, Suspicion
 from collapsecheck.checks import Kind
-from collapsecheck.objectives.losses.cross_entropy import CrossEntropy
+from collapsecheck.objectives.trained_head import TrainedHead
 from collapsecheck.observe.rehearsal import STEPS
 from collapsecheck.scene import Scene
 
@@ -66,7 +66,7 @@ class BoundedSimilarityLoss(Cause):
         if scene.rehearsal is None or not math.isfinite(suspicion.numbers.get("force", math.nan)):
             return
         yield Intervention(
-            probe=scene.rehearsal.trained(objective=CrossEntropy()).on_items(scene.confirm),
+            probe=scene.rehearsal.trained(objective=TrainedHead()).on_items(scene.confirm),
             change=f"trained anew from fresh weights for {STEPS} steps, by cross-entropy of a linear head",
             control=scene.rehearsal.trained().on_items(scene.confirm),
             sham="training just as long with the loss as it is",

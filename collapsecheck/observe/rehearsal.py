@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from collapsecheck.datasets.inputs import Inputs, each
 from collapsecheck.errors import CollapsecheckError
 from collapsecheck.objectives import NotComputable, Objective
+from collapsecheck.objectives.trained_head import TrainedHead
 from collapsecheck.observe import NotObservable
 from collapsecheck.observe.backward import affordable, eager, forked, gathered
 from collapsecheck.observe.probe import Probe, ProbeBatch
@@ -89,9 +90,12 @@ class Rehearsal:
             learnt = [one for one in module.parameters() if one.is_floating_point()]
             if not learnt:
                 raise NotObservable("the model has no parameters here, so that there is nothing to train")
-            optimiser = self._optimiser(learnt, rate, decay)
             batch = gathered(self.probe, items=10**6)
             size = min(BATCH, affordable(fresh, batch))
+            if isinstance(objective, TrainedHead) and batch.labels is not None:
+                classes = int(batch.labels.max()) + 1
+                learnt += objective.made_for(fresh.first(2).embeddings.shape[1], classes, fresh.device).parameters()
+            optimiser = self._optimiser(learnt, rate, decay)
             try:
                 with fresh.readout.attached():
                     for number, (inputs, labels) in enumerate(_drawn(batch, fresh.device, size)):

@@ -167,6 +167,7 @@ def test_a_trial_shows_that_another_loss_leaves_the_point() -> None:
     state = checkpoint(build, 0, Training(sigmoid_cosines, rate=1e-3, steps=300))
     first = scanned(handed(build, state, loss="cosine-bce"), trial=120.0).diagnoses[0]
     assert first.cause == "bounded-similarity-loss" and "trained anew" in first.change
+    assert first.after["unit_spread"] > 0.3 > first.control["unit_spread"]
 
 
 def test_a_trial_without_time_says_so() -> None:

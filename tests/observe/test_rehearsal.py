@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from collapsecheck.objectives import stated
+from collapsecheck.objectives.trained_head import TrainedHead
 from collapsecheck.objectives.with_variance import WithVariance
 from collapsecheck.observe import NotObservable
 from collapsecheck.observe.probe import Probe
@@ -89,3 +90,8 @@ def test_views_that_cannot_be_made() -> None:
     probe = probe_of(Tokens(), torch.randint(0, 20, (64, 5)))
     with pytest.raises(NotObservable, match="two views"):
         Rehearsal(probe=probe, objective=stated("vicreg"), seconds=60).trained()
+
+
+def test_a_head_that_learns_along() -> None:
+    trained = rehearsal().trained(objective=TrainedHead())
+    assert trained.seen.measurements["nearest_centre_accuracy"].value > 0.95
