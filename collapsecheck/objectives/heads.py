@@ -25,8 +25,11 @@ def class_scores(rows: Tensor, numbers: Tensor, classes: int, *, scale: float = 
     variance = centred.square().mean()
     if not float(variance) > 0 or not bool(torch.isfinite(variance)):
         return rows @ torch.zeros(rows.shape[1], classes, dtype=rows.dtype, device=rows.device) + share.to(rows)
-    gram = centred.T @ centred / len(rows)
+    n, d = rows.shape
+    # The smaller of the two systems: with few items of many dimensions the one between items (the same solution).
+    gram = (centred.T @ centred if d <= n else centred @ centred.T) / n
     gram += RIDGE * variance * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    head = torch.linalg.solve(gram, centred.T @ (wanted - share) / len(rows))
+    aims = (wanted - share) / n
+    head = torch.linalg.solve(gram, centred.T @ aims) if d <= n else centred.T @ torch.linalg.solve(gram, aims)
     scores: Tensor = scale * ((rows - mean.to(rows)) @ head.to(rows) + share.to(rows))
     return scores

@@ -85,11 +85,11 @@ def landmarks(objective: Objective, rows: Tensor, labels: Tensor | None, views: 
         groups = torch.arange(n)
     else:
         groups = torch.unique(labels, return_inverse=True)[1].cpu()
-    directions = torch.randn(max(int(groups.max()) + 1, d), d, generator=generator, dtype=torch.float64)
     count = int(groups.max()) + 1
+    directions = torch.randn(count, d, generator=generator, dtype=torch.float64)
     if count <= d:
-        directions = torch.linalg.qr(directions[:d].T)[0].T
-    ideal = room * functional.normalize(directions[:count], dim=1)[groups]
+        directions = torch.linalg.qr(directions.T)[0].T
+    ideal = room * functional.normalize(directions, dim=1)[groups]
     chance = size * functional.normalize(torch.randn(n, d, generator=generator, dtype=torch.float64), dim=1)
     other = size * functional.normalize(torch.randn(n, d, generator=generator, dtype=torch.float64), dim=1)
     point = (size * functional.normalize(rows.mean(0, keepdim=True), dim=1)).expand(n, d).clone()

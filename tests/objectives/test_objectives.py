@@ -167,3 +167,15 @@ def test_a_loss_of_ones_own_that_is_none(own: Path, name: str, reason: str) -> N
 def test_a_loss_of_ones_own_that_cannot_be_made(own: Path, name: str) -> None:
     with pytest.raises(UsageError, match="--loss"):
         stated(f"{own}:{name}")
+
+
+def test_the_head_is_the_same_whichever_system_is_solved() -> None:
+    """Few items of many dimensions: the system between items has the solution of the one between dimensions."""
+    from collapsecheck.objectives import heads
+
+    z = torch.randn(24, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    centred, wanted = z - z.mean(0), functional.one_hot(CLASSES).double()
+    gram = centred.T @ centred / 24 + heads.RIDGE * centred.square().mean() * torch.eye(40, dtype=torch.float64)
+    head = torch.linalg.solve(gram, centred.T @ (wanted - wanted.mean(0)) / 24)
+    expected = heads.SCALE * (centred @ head + wanted.mean(0))
+    assert heads.class_scores(z, CLASSES, 4) == pytest.approx(expected, rel=1e-8)
