@@ -25,7 +25,7 @@ import torchvision
 
 from collapsecheck.models.readout import Readout
 from collapsecheck.objectives import stated
-from collapsecheck.observe.backward import gradients_of
+from collapsecheck.observe.gradient_probe import gradients_of
 from collapsecheck.observe.gradients import ITEMS
 from collapsecheck.observe.probe import Probe, ProbeBatch
 from tests.observe.untouched import snapshot

@@ -189,7 +189,7 @@ def _tested(cause: Cause, scene: Scene, suspicion: Suspicion, symptoms: Symptoms
         layer=suspicion.layer,
         evidence=suspicion.evidence,
         expected=cause.expected,
-        reason=reproduced or "no experiment without training can decide this",
+        reason=reproduced or _untried(cause, scene),
         together=suspicion.together,
         remedies=tuple(cause.remedies(scene, suspicion)),
     )
@@ -213,6 +213,13 @@ def _tested(cause: Cause, scene: Scene, suspicion: Suspicion, symptoms: Symptoms
     if best is not plain and best.status is Status.REFUTED and suspicion.known:
         best = replace(best, status=Status.LIKELY)
     return best
+
+
+def _untried(cause: Cause, scene: Scene) -> str:
+    """Why there is no experiment, and what would make one."""
+    if cause.rehearsed and scene.objective is not None and scene.trial <= 0:
+        return "only training can decide this: --trial 120 trains fresh copies for up to 120 seconds"
+    return "no experiment without training can decide this"
 
 
 def _repeated(cause: Cause, scene: Scene, suspicion: Suspicion, plain: Diagnosis) -> Diagnosis:

@@ -11,8 +11,10 @@ from torch import nn
 from collapsecheck.checks import Kind
 from collapsecheck.errors import printable
 from collapsecheck.objectives.constants import meanings
+from collapsecheck.objectives.losses.cosine_bce import CosineBce
 from collapsecheck.observe.objective_facts import ObjectiveFacts
 from collapsecheck.scene import Scene
+from collapsecheck.user_code import in_one_line
 
 _WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm)
@@ -37,8 +39,12 @@ class Outlook:
 def outlook_of(scene: Scene) -> Outlook:
     """What the loss, the last value of it and the depth of the net say about how training would go on."""
     numbers: dict[str, float] = {}
-    parts = (_asked, _held, _last_value, _next_step)
-    sentences = [sentence for part in parts for sentence in part(scene, numbers)]
+    sentences: list[str] = []
+    for part in (_asked, _held, _last_value, _next_step):
+        try:
+            sentences += part(scene, numbers)
+        except Exception as error:  # what cannot be looked into costs its own sentences, and not the scan
+            sentences.append(f"A part of this could not be looked into: {in_one_line(error)}.")
     return Outlook(
         sentences=tuple(sentences), numbers={name: one for name, one in numbers.items() if math.isfinite(one)}
     )
@@ -136,15 +142,21 @@ def _held(scene: Scene, numbers: dict[str, float]) -> Iterator[str]:
             f"Training cannot leave this point: the push that would part two items is {place * bound:.1e} of what a "
             f"loss without bound gives items that are apart. {math.log(place) / whole:.0%} of that comes from depth: "
             "where all cosines are 1, moving an embedding hardly changes them, so that no loss of cosines pulls. "
-            f"{math.log(bound) / whole:.0%} comes from the bounded loss: a sigmoid of a cosine stays between 0.27 and "
-            f"0.73, not even two items alone can cost less than {least:.4f}, and it pushes {1 / bound:.3g} times less "
-            "than with the cosine scaled by 10."
+            f"{math.log(bound) / whole:.0%} comes from the bounded loss: {_bound(scene)}not even two items alone can "
+            f"cost less than {least:.4f}, and it pushes {1 / bound:.3g} times less than a sigmoid of the cosine scaled "
+            "by 10."
         )
     else:
         yield (
             f"Training cannot leave this point: what the loss asks of an embedding here is {asked.force:.1e} of what "
             "it asks of random ones."
         )
+
+
+def _bound(scene: Scene) -> str:
+    """Why it is bounded, where that is known: of a loss of the user's own only what it costs is."""
+    known = isinstance(scene.objective, CosineBce)
+    return "a sigmoid of a cosine stays between 0.27 and 0.73, " if known else ""
 
 
 def _last_value(scene: Scene, numbers: dict[str, float]) -> Iterator[str]:

@@ -138,9 +138,9 @@ def scan(
     from collapsecheck.models.optimiser import idle_of, optimiser_of
     from collapsecheck.objectives import recorded, stated
     from collapsecheck.observe import Observations
-    from collapsecheck.observe.backward import gradients_of
     from collapsecheck.observe.forward import Forward, choose_device, extract
     from collapsecheck.observe.gradcheck import gradient_checks
+    from collapsecheck.observe.gradient_probe import gradients_of
     from collapsecheck.observe.probe import PROBE_ITEMS, ProbeTaker
     from collapsecheck.observe.repeatability import repeatability_of
     from collapsecheck.observe.weight_facts import weight_facts

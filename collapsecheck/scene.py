@@ -13,7 +13,6 @@ from torch import nn
 from collapsecheck.checkpoints.optimiser_facts import OptimiserFacts
 from collapsecheck.checkpoints.recipe import Recipe
 from collapsecheck.checks import Finding, Kind
-from collapsecheck.errors import CollapsecheckError
 from collapsecheck.learnt import LearntCollapse, learnt_collapse
 from collapsecheck.models.freshness import UNTRAINED, Freshness, measure_freshness
 from collapsecheck.objectives import Objective
@@ -25,6 +24,7 @@ from collapsecheck.observe.rehearsal import Rehearsal
 from collapsecheck.observe.twin import untrained
 from collapsecheck.observe.weights import Weight, biases_of, weights_of
 from collapsecheck.onset import Onset, locate
+from collapsecheck.user_code import in_one_line
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -97,7 +97,9 @@ class Scene:
             return objective_facts(self.probe, self.objective)
         except NotObservable as reason:
             self.unasked = str(reason)
-            return None
+        except Exception as error:  # a model or a loss of the user's may fail in any way, and must not cost the scan
+            self.unasked = in_one_line(error)
+        return None
 
     @cached_property
     def rehearsal(self) -> Rehearsal | None:
@@ -118,7 +120,7 @@ class Scene:
         """Relative spread of the embeddings of an untrained twin; NaN where it cannot be made to run."""
         try:
             found = untrained(self.find).seen.measurements.get("unit_spread")
-        except CollapsecheckError:
+        except Exception:  # a model may hold what cannot be copied, and a fresh one may fail in any way
             return math.nan
         return found.value if found is not None else math.nan
 

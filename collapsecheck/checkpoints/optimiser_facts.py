@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from collapsecheck.checkpoints.entry_order import Alignment, align
+from collapsecheck.checkpoints.optimiser_kinds import steps_by_rate
 from collapsecheck.checkpoints.optimisers import (
     Id,
     Optimiser,
@@ -38,7 +39,6 @@ STOPPED = 1e-6
 # Share of decay in the last step from which nothing else is left in it. (The running mean lags behind weights that
 # shrink fast, which looks like a gradient.)
 DECAY_ALONE = 0.9
-_ADAPTIVE_NOT = ("SGD", "LARS", "ASGD", "LBFGS", "Adadelta", "Adafactor", "Prodigy", "Muon", "Adagrad")
 _MOST_COUNTERS = 20_000
 
 
@@ -301,7 +301,7 @@ def _only_decay(step: Step) -> bool:
 
 def _sgd_sized(one: _Held) -> Iterator[float]:
     kind = one.optimiser.kind
-    if kind is None or kind.startswith(_ADAPTIVE_NOT):
+    if kind is None or not steps_by_rate(kind):
         return
     rate = _peak(one)
     if rate is not None and rate >= SIZED_FOR_SGD:

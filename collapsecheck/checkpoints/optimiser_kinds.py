@@ -29,6 +29,14 @@ _TELLING = (
 # What torch.optim.Adam saved at any time; others with betas lack some or have more.
 _ADAM = {"lr", "betas", "eps", "weight_decay", "amsgrad"}
 
+# Those whose step follows the size of the gradient, or an estimate of its own.
+_BY_GRADIENT = ("SGD", "LARS", "ASGD", "LBFGS", "Adadelta", "Adafactor", "Prodigy", "Muon", "Adagrad")
+
+
+def steps_by_rate(kind: str) -> bool:
+    """Whether a kind moves every weight by about its rate in each step, however small the gradient is, as Adam does."""
+    return not kind.startswith(_BY_GRADIENT)
+
 
 def kind_of(path: str, settings: Mapping[Any, Any], kept: Sequence[str]) -> str | None:
     """Name the kind of an optimiser, None if its settings are like none that is known.

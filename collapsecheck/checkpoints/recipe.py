@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from collapsecheck.checkpoints.optimiser_kinds import steps_by_rate
 from collapsecheck.checkpoints.optimisers import Optimiser
 from collapsecheck.checkpoints.plain_values import number
 from collapsecheck.checkpoints.training_state import TrainingState
@@ -38,7 +39,7 @@ class Recipe:
     @property
     def adaptive(self) -> bool:
         """Whether the optimiser moves every weight by about its rate in each step, however small the gradient is."""
-        return self.kind is not None and not self.kind.startswith(("SGD", "LARS", "ASGD", "LBFGS", "Adadelta"))
+        return self.kind is not None and steps_by_rate(self.kind)
 
     def speaks_of(self, *words: str) -> bool:
         """Whether the name of the loss contains one of these words, however it is written."""

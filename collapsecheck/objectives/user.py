@@ -30,7 +30,7 @@ class UserObjective(Objective):
             try:
                 with user_code(reference):
                     target = target()
-            except Exception as error:
+            except Exception as error:  # code of the user's may raise anything
                 raise UsageError(
                     f"--loss {printable(reference)}: is a class that could not be made without arguments: "
                     f"{in_one_line(error)}; name a function that returns one"
@@ -59,7 +59,7 @@ class UserObjective(Objective):
         try:
             with user_code(self.reference):
                 value = self._target(rows, labels) if self.takes_labels else self._target(rows)
-        except Exception as error:
+        except Exception as error:  # as above
             raise NotComputable(f"{self.id} failed on embeddings {list(rows.shape)}: {in_one_line(error)}") from error
         if not isinstance(value, torch.Tensor):
             raise NotComputable(f"{self.id} returned {type(value).__name__}, expected a tensor with one number")

@@ -17,9 +17,12 @@ from collapsecheck.observe import NotObservable
 from collapsecheck.observe.backward import eager, forked, run
 from collapsecheck.observe.probe import Probe
 from collapsecheck.observe.views import second_view
+from collapsecheck.statistics.jackknife import mean_interval
+from collapsecheck.user_code import in_one_line
 
-BATCH = 64  # items whose loss is taken together
-MOST_BATCHES = 8
+# Items whose loss is taken together: so many, or fewer where an interval would rest on few batches.
+BATCH, FEWEST = 64, 16
+BATCHES, MOST_BATCHES = 6, 8
 # A step is measured by how much of the length of all weights it changes: about what training does (1e-3).
 STEP = 1e-3
 
@@ -36,7 +39,7 @@ class ObjectiveFacts:
     landmarks : its values at embeddings that everybody understands.
     alignment : cosine between the step that the loss asks of the embeddings (its negative gradient) and the gradient of
         their log relative spread, in [−1, 1]: below 0 the loss draws them together. NaN where it asks for nothing.
-    interval : 95 % interval of that over several batches; the value itself for a single one.
+    interval : 95 % interval of that over several batches; NaN for a single one.
     through : the same for the weights, which is what training can do.
     change : relative change of the spread by one step that changes the weights by 0.1 %.
     force : how much the loss asks of an item, its gradient times the length of the embeddings, over the same at
@@ -93,6 +96,9 @@ def objective_facts(probe: Probe, objective: Objective) -> ObjectiveFacts:
         except (NotObservable, NotComputable) as reason:
             through, change = math.nan, math.nan
             reasons["through"] = str(reason)
+        except Exception as error:  # a backward of the user's own may fail in any way
+            through, change = math.nan, math.nan
+            reasons["through"] = f"the backward pass failed: {in_one_line(error)}"
         force = _force(objective, rows, labels, views)
         chance = _force(objective, _random(rows, 0), labels, None if views is None else _random(rows, 1))
         free, free_chance = math.nan, math.nan
@@ -104,7 +110,7 @@ def objective_facts(probe: Probe, objective: Objective) -> ObjectiveFacts:
         target=objective.TARGET,
         landmarks=marks,
         alignment=mean,
-        interval=_interval(aligned),
+        interval=mean_interval(aligned),
         through=through,
         change=change,
         force=force / chance if chance > 0 else math.nan,
@@ -134,7 +140,7 @@ def _batches(probe: Probe, objective: Objective) -> list[_Batch]:
                 views = torch.from_numpy(probe.fed_with(changed).embeddings)
             except CollapsecheckError as error:
                 raise NotObservable(f"the model does not run on second views: {error}") from error
-    size = min(BATCH, len(rows))
+    size = min(max(len(rows) // BATCHES, FEWEST), BATCH, len(rows))
     starts = range(0, len(rows) - size + 1, size)[:MOST_BATCHES]
 
     def part(tensor: Tensor | None, start: int) -> Tensor | None:
@@ -214,16 +220,6 @@ def _taken(parameters: Sequence[Tensor]) -> list[Tensor | None]:
         found.append(None if gradient is None else gradient.to(wide))
         one.grad = None
     return found
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    if not values:
-        return math.nan, math.nan
-    mean, n = sum(values) / len(values), len(values)
-    if n < 2:
-        return mean, mean
-    half = 2.4 * math.sqrt(sum((one - mean) ** 2 for one in values) / (n - 1) / n)  # t of 7 degrees
-    return mean - half, mean + half
 
 
 def _partners(labels: Tensor | None) -> float:

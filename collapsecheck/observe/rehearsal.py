@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from collapsecheck.checkpoints.optimiser_kinds import steps_by_rate
 from collapsecheck.datasets.inputs import Inputs, each
 from collapsecheck.errors import CollapsecheckError
 from collapsecheck.objectives import NotComputable, Objective
@@ -54,7 +55,7 @@ class Rehearsal:
     @property
     def adaptive(self) -> bool:
         """Whether the optimiser is Adam or one of its kind; the usual choice where it is not known."""
-        return self.kind is None or not self.kind.startswith(("SGD", "LARS", "ASGD"))
+        return self.kind is None or steps_by_rate(self.kind)
 
     @property
     def used_rate(self) -> float:

@@ -46,7 +46,7 @@ def sensitivity(probe: Probe, inputs: Inputs, reasons: dict[str, str]) -> tuple[
             try:
                 rows = read(x)
                 moved = (read(x + STEP * towards) - read(x - STEP * towards)) / (2 * STEP)
-            except Exception as again:
+            except Exception as again:  # inputs between two items may be none that the model takes
                 reasons["input-sensitivity"] = f"the model failed: {in_one_line(again)}"
                 return math.nan, math.nan
     rows, moved = rows.double(), moved.double()

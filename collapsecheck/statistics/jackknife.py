@@ -39,6 +39,17 @@ def half_width(whole: float, left_out: Sequence[float], sizes: Sequence[int]) ->
     return T_QUANTILES[min(freedom, len(T_QUANTILES)) - 1] * standard_error(whole, left_out, sizes)
 
 
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean of independent values: Student's t; NaN for fewer than two."""
+    freedom = len(values) - 1
+    if freedom < 1:
+        return (math.nan, math.nan)
+    mean = float(np.mean(values))
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    half = T_QUANTILES[min(freedom, len(T_QUANTILES)) - 1] * error
+    return (mean - half, mean + half)
+
+
 def wilson(successes: float, trials: int, z: float = 1.96) -> tuple[float, float]:
     """95 % interval of a proportion (Wilson 1927): stays inside [0, 1], sensible at 0 and 1."""
     if trials < 1:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from tests.cli.conftest import Call
 
@@ -67,3 +69,62 @@ def test_checks_of_gradients_can_be_left_out_and_explained(scan: Call, call: Cal
     found = json.loads(scan("--ignore", name, "--format", "json").out)
     assert name not in {one["check"] for one in found["findings"]}
     assert "Healthy:" in call("explain", name).out
+
+
+HARD = '''
+import torch
+from torch import nn
+
+
+class Broken(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 1.0 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise ValueError("no backward")
+
+
+class Locked(nn.Module):
+    """Holds what cannot be copied."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(8, 16)
+        self.stream = (number for number in ())
+
+    def forward(self, x):
+        return self.net(x)
+
+
+class Failing(nn.Module):
+    """Has a backward that fails."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(8, 16)
+
+    def forward(self, x):
+        return Broken.apply(self.net(x))
+'''
+
+
+@pytest.mark.parametrize("build", ["Locked", "Failing"])
+@pytest.mark.parametrize("loss", [(), ("--loss", "triplet")])
+def test_a_model_that_cannot_be_differentiated_is_scanned_all_the_same(
+    call: Call, tmp_path: Path, build: str, loss: tuple[str, ...]
+) -> None:
+    """Once found: a collapsed model that holds a generator, or whose backward fails, ended the scan with code 5."""
+    (tmp_path / "hard.py").write_text(HARD)
+    torch.manual_seed(0)
+    torch.save({"net.weight": 1e-6 * torch.randn(16, 8), "net.bias": torch.ones(16)}, tmp_path / "hard.pt")
+    (tmp_path / "data").mkdir()
+    np.save(tmp_path / "data" / "inputs.npy", np.random.default_rng(0).standard_normal((200, 8)).astype("float32"))
+    np.save(tmp_path / "data" / "labels.npy", np.arange(200) % 4)
+    at = ("scan", tmp_path / "hard.pt", tmp_path / "data", "--model-def", f"{tmp_path / 'hard.py'}:{build}")
+    result = call(*at, "--workers", "0", "--format", "json", *loss)
+    found = json.loads(result.out)
+    assert result.code == 1 and found["verdict"]["status"] == "collapsed"
+    outcomes = {one["outcome"] for one in found["findings"] if one["check"] == "vanishing-gradient"}
+    assert outcomes == {"skipped"}

@@ -14,7 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from collapsecheck.models.readout import Readout
 from collapsecheck.objectives import stated
 from collapsecheck.observe import NotObservable
-from collapsecheck.observe.backward import gathered, gradients_of, run
+from collapsecheck.observe.backward import gathered, run
+from collapsecheck.observe.gradient_probe import gradients_of
 from collapsecheck.observe.gradients import Gradients
 from collapsecheck.observe.probe import Probe, ProbeBatch
 from tests.observe.untouched import snapshot

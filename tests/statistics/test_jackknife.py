@@ -61,3 +61,15 @@ def test_an_unknown_whole_has_no_error() -> None:
 
 def test_wilson_without_trials_is_unknown() -> None:
     assert all(math.isnan(end) for end in jackknife.wilson(0, 0))
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_the_interval_of_a_mean_covers_it(count: int) -> None:
+    """Student's t holds for few values too: 95 % of 4000 intervals hold the mean, to sampling error."""
+    values = np.random.default_rng(0).standard_normal((4000, count)) + 3
+    held = [low <= 3 <= high for low, high in map(jackknife.mean_interval, values.tolist())]
+    assert 0.94 < np.mean(held) < 0.96
+
+
+def test_one_value_has_no_interval() -> None:
+    assert all(map(math.isnan, jackknife.mean_interval([1.0])))

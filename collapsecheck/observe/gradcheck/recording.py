@@ -151,7 +151,7 @@ class _Recorder:
         try:
             with torch.inference_mode(mode=False), torch.no_grad():
                 kept = tuple(_kept(one) for one in args)
-        except Exception as error:
+        except Exception as error:  # tensors of a class of the user's may refuse to be copied
             why = f"its arguments cannot be kept: {in_one_line(error)}"
             self.told.append(unchecked(why, function=name_of(kind), module=name, depth=self._depth))
             return
